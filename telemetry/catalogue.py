@@ -63,9 +63,7 @@ class DeviceClass:
     metrics: tuple[Metric, ...]
 
 
-def _ratio(
-    key: str, name: str, column: str, description: str, /, *, slack: float = 0.0, **rest: object
-) -> Metric:
+def _ratio(key: str, name: str, column: str, description: str, /, *, slack: float = 0.0, **rest: object) -> Metric:
     return Metric(key, name, "1", column, description, upper=1.0 + slack, digits=4, **rest)  # type: ignore[arg-type]
 
 
@@ -107,9 +105,7 @@ NODE_METRICS: tuple[Metric, ...] = (
         "Share of CPU time not idle and not waiting for I/O",
     ),
     *(
-        _ratio(
-            key, "system.cpu.utilization", column, f"Share of CPU time: {text}", attributes=_with(_MODE, mode)
-        )
+        _ratio(key, "system.cpu.utilization", column, f"Share of CPU time: {text}", attributes=_with(_MODE, mode))
         for key, mode, column, text in _MODES
     ),
     *(
@@ -187,9 +183,7 @@ NODE_METRICS: tuple[Metric, ...] = (
         "Memory available to programs without swapping",
         keeps_minimum=True,
     ),
-    _ratio(
-        "swap", "system.paging.utilization", "SwapUtilization", "Share of swap in use; 0 where there is none"
-    ),
+    _ratio("swap", "system.paging.utilization", "SwapUtilization", "Share of swap in use; 0 where there is none"),
     _byte_rate(
         "swap.in",
         "system.paging.operations",

@@ -96,9 +96,7 @@ def inflate(raw: bytes, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
     if len(plain) > limit:
         raise EnvelopeRejected(RejectReason.TOO_LARGE, f"inflates to more than {limit} bytes")
     if not stream.eof:
-        raise EnvelopeRejected(
-            RejectReason.BAD_COMPRESSION, "the gzip stream ends early: truncated on its way"
-        )
+        raise EnvelopeRejected(RejectReason.BAD_COMPRESSION, "the gzip stream ends early: truncated on its way")
     if stream.unused_data:
         raise EnvelopeRejected(
             RejectReason.BAD_COMPRESSION,

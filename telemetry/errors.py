@@ -63,9 +63,7 @@ class StateConflict(TransientError):
     def __init__(self, keys: Sequence[tuple[str, str]]) -> None:
         self.keys = list(keys)
         shown = ", ".join("/".join(key) for key in self.keys[:3])
-        super().__init__(
-            f"state of {len(self.keys)} node(s) changed elsewhere ({shown}); reload and fold again"
-        )
+        super().__init__(f"state of {len(self.keys)} node(s) changed elsewhere ({shown}); reload and fold again")
 
 
 class SinkUnavailable(TransientError):
