@@ -49,7 +49,7 @@ class TransientError(TelemetryError):
 
 
 class EnvelopeRejected(PermanentError):
-    """An envelope cannot be stored; `reason` says which rule it broke, `detail` what was found and what would be right."""
+    """An envelope cannot be stored: `reason` is the rule it broke, `detail` what was found and what would be right."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         self.reason = reason
