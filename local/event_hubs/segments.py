@@ -213,11 +213,22 @@ def lost_in_tail(data: bytes, position: int, expected: int) -> int:
     if len(data) - position < _HEADER.size:
         return 0
     if header is not None and header.first_sequence == expected:
+        if header.end == len(data) or _holds_all_events(data, header):
+            return header.event_count
         if header.end > len(data):
             return 0
-        if header.end == len(data):
-            return header.event_count
     return (len(data) - position) // _EVENT.size
+
+
+def _holds_all_events(data: bytes, chunk: Chunk) -> bool:
+    """Return whether the events' own lengths end the chunk where the data ends: then its size field is wrong."""
+    position = chunk.position + _HEADER.size
+    for _ in range(chunk.event_count):
+        if position + _EVENT.size > len(data):
+            return False
+        _, annotations_size, rest_size = _EVENT.unpack_from(data, position)
+        position += _EVENT.size + annotations_size + rest_size
+    return position == len(data)
 
 
 def segment_name(base_sequence: int, base_offset: int) -> str:
