@@ -141,8 +141,12 @@ def print_table(answer: Answer, output: TextIO) -> None:
     else:
         table = Table(header_style="bold")
         for name, kind in zip(answer.columns, answer.types, strict=True):
-            justify = "right" if kind in _NUMBERS else "left"
-            table.add_column(Text(name), justify=justify, no_wrap=True, overflow="ellipsis")
+            table.add_column(
+                Text(name),
+                justify="right" if kind in _NUMBERS else "left",
+                no_wrap=True,
+                overflow="ellipsis",
+            )
         for row in cells:
             table.add_row(*map(Text, row))
         console.print(table)
@@ -182,7 +186,7 @@ def _print_row(console: Console, answer: Answer, row: Sequence[str]) -> None:
 
 def _cell(value: Any, kind: str) -> str:
     """Return a value for a person: seconds are exact enough, JSON is compact, null is nothing."""
-    if value is None or value == "None":  # the client turns a null timespan or guid into the text None
+    if value is None or _is_null(value, kind):
         return ""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -198,7 +202,7 @@ def _cell(value: Any, kind: str) -> str:
 def _json_value(value: Any, kind: str, *, nested: bool = True) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if value == "None" and kind in ("timespan", "guid"):
+    if _is_null(value, kind):
         return None
     if nested and kind == "dynamic" and isinstance(value, str):
         try:
@@ -206,6 +210,11 @@ def _json_value(value: Any, kind: str, *, nested: bool = True) -> Any:
         except ValueError:  # a dynamic that is a plain string comes without quotes
             return value
     return value
+
+
+def _is_null(value: Any, kind: str) -> bool:
+    """Whether the client made text of a null, which it does for two types."""
+    return value == "None" and kind in ("timespan", "guid")
 
 
 def _innermost_message(error: HttpResponseError) -> str:

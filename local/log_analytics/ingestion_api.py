@@ -20,6 +20,9 @@ API_VERSIONS = ("2023-01-01", "2021-11-01-preview")
 #: 1 MB a call, plus what the SDK adds: its chunker does not count the separators between rows.
 BODY_LIMIT_BYTES = 1024 * 1024 + 64 * 1024
 
+#: A larger body is read this far and thrown away: a client that is still writing does not see the answer.
+_DRAIN_LIMIT_BYTES = 16 * BODY_LIMIT_BYTES
+
 
 class IngestionApi:
     """The route of the ingestion API for one data collection rule."""
@@ -91,17 +94,20 @@ def _retry_after(status: int) -> dict[str, str]:
 
 
 async def _read(request: web.Request) -> bytes:
-    """Return the inflated body; what goes beyond the limit is neither read nor inflated."""
+    """Return the inflated body; what goes beyond the limit is neither kept nor inflated."""
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("gzip", "identity"):
         raise IngestionError(415, "UnsupportedMediaType", f"Content-Encoding must be gzip or absent, got {encoding!r}")
-    if (request.content_length or 0) > BODY_LIMIT_BYTES:
-        raise _too_large()
     body = bytearray()
+    size = 0
     async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > BODY_LIMIT_BYTES:
+        size += len(chunk)
+        if size > _DRAIN_LIMIT_BYTES:
             raise _too_large()
+        if size <= BODY_LIMIT_BYTES:
+            body += chunk
+    if size > BODY_LIMIT_BYTES:
+        raise _too_large()
     return _inflate(bytes(body)) if encoding == "gzip" else bytes(body)
 
 

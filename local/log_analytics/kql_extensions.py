@@ -55,8 +55,8 @@ _WINDOWS = {
 }
 
 _MAKE_BAG = (
-    "list_reduce(list(CAST({0} AS JSON)) FILTER (WHERE {0} IS NOT NULL), "
-    "lambda bag, more: json_merge_patch(bag, more), '{{}}'::JSON)"
+    "coalesce(list_reduce(list(CAST({0} AS JSON)) FILTER (WHERE {0} IS NOT NULL), "
+    "lambda bag, more: json_merge_patch(bag, more), '{{}}'::JSON), '{{}}'::JSON)"
 )
 
 

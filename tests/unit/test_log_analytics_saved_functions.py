@@ -1,0 +1,144 @@
+"""The saved functions of infra/queries/functions, run on rows whose answer is known."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from local.log_analytics.columns import convert_rows
+from local.log_analytics.kql_engine import KqlEngine, load_functions
+from local.log_analytics.schema import Rule, Stream, Table
+from local.log_analytics.store import LogStore
+
+FOLDER = Path(__file__).parents[2] / "infra/queries/functions"
+START = datetime(2026, 11, 1)
+KEYS = {"TimeGenerated": "datetime", "WindowStart": "datetime", "Cluster": "string", "Node": "string"}
+RUN_COUNTS = ("Received", "Stored", "Duplicates", "DeadLettered")
+COLUMNS = {
+    "NodeMetrics_CL": KEYS | {"Revision": "long", "CpuAvg": "real", "Disks": "dynamic"},
+    "NodeAnomalies_CL": KEYS | {"Revision": "long", "Metric": "string", "Kind": "string", "Score": "real"},
+    "DeadLetters_CL": {
+        "TimeGenerated": "datetime",
+        "EventHub": "string",
+        "PartitionId": "string",
+        "SequenceNumber": "long",
+        "Reason": "string",
+    },
+    "PipelineRuns_CL": {
+        "TimeGenerated": "datetime",
+        "WindowStart": "datetime",
+        "RunId": "string",
+        "DurationMs": "real",
+        "LagMs": "real",
+    }
+    | dict.fromkeys(RUN_COUNTS, "long"),
+}
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    tables = {name: Table(name, columns) for name, columns in COLUMNS.items()}
+    streams = {name: Stream(name, columns, "source", name) for name, columns in COLUMNS.items()}
+    store = LogStore(tmp_path, tables, Rule("dcr", streams), threads=1)
+    engine = KqlEngine(tables, load_functions(FOLDER))
+
+    class Workspace:
+        def post(self, table, *rows):
+            store.append(streams[table], convert_rows(rows, COLUMNS[table], START), START)
+
+        def ask(self, query):
+            store.apply_pending()
+            statement = engine.translate(query)
+            with store.cursor() as cursor:
+                cursor.execute(statement.sql, statement.bind(START) or None)
+                names = [column[0] for column in cursor.description]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    yield Workspace()
+    store.close()
+
+
+def at(minutes):
+    return (START + timedelta(minutes=minutes)).isoformat()
+
+
+def test_node_metrics_reads_each_window_once_at_its_highest_revision(workspace):
+    window = {"Cluster": "c", "Node": "n", "WindowStart": at(0)}
+    workspace.post(
+        "NodeMetrics_CL",
+        window | {"Revision": 5, "CpuAvg": 0.5, "Disks": [{"device": "sda"}]},
+        window | {"Revision": 6, "CpuAvg": 0.6},
+        window | {"Revision": 6, "CpuAvg": 0.6},
+        window | {"Revision": 4, "CpuAvg": 0.4},
+        window | {"WindowStart": at(1), "Revision": 1, "CpuAvg": 0.1},
+    )
+
+    rows = workspace.ask("NodeMetrics() | order by WindowStart asc")
+
+    assert [(row["Revision"], row["CpuAvg"], row["Disks"]) for row in rows] == [(6, 0.6, None), (1, 0.1, None)]
+    assert set(rows[0]) == set(COLUMNS["NodeMetrics_CL"])
+    assert list(rows[0])[:4] == ["Cluster", "Node", "WindowStart", "Revision"]
+
+
+def test_node_anomalies_keeps_metrics_and_kinds_apart(workspace):
+    window = {"Cluster": "c", "Node": "n", "WindowStart": at(0), "Metric": "cpu", "Kind": "spike"}
+    workspace.post(
+        "NodeAnomalies_CL",
+        window | {"Revision": 1, "Score": 0.8},
+        window | {"Revision": 2, "Score": 0.9},
+        window | {"Revision": 1, "Score": 0.7, "Kind": "drift"},
+        window | {"Revision": 1, "Score": 0.6, "Metric": "memory"},
+    )
+
+    rows = workspace.ask("NodeAnomalies()")
+
+    assert sorted((row["Metric"], row["Kind"], row["Score"]) for row in rows) == [
+        ("cpu", "drift", 0.7),
+        ("cpu", "spike", 0.9),
+        ("memory", "spike", 0.6),
+    ]
+
+
+def test_dead_letters_reads_each_envelope_once(workspace):
+    letter = {"EventHub": "h", "PartitionId": "0", "SequenceNumber": 7, "Reason": "schema"}
+    workspace.post("DeadLetters_CL", letter, letter, letter | {"PartitionId": "1"}, letter | {"SequenceNumber": 8})
+
+    rows = workspace.ask("DeadLetters()")
+
+    assert sorted((row["PartitionId"], row["SequenceNumber"]) for row in rows) == [("0", 7), ("0", 8), ("1", 7)]
+
+
+def test_pipeline_health_counts_each_run_once_and_shows_what_is_unaccounted(workspace):
+    def run(identity, minutes, received, stored, duplicates, dead, lag):
+        counts = dict(zip(RUN_COUNTS, (received, stored, duplicates, dead), strict=True))
+        return {"RunId": identity, "WindowStart": at(minutes), "LagMs": lag, "DurationMs": lag * 2} | counts
+
+    first = run("a", 1, 10, 7, 2, 1, 100)
+    workspace.post("PipelineRuns_CL", first, first, run("b", 4, 5, 4, 0, 0, 300), run("c", 6, 1, 1, 0, 0, 50))
+
+    rows = workspace.ask("PipelineHealth()")
+
+    assert rows == [
+        {
+            "WindowStart": START,
+            "Runs": 2,
+            "Received": 15,
+            "Stored": 11,
+            "Duplicates": 2,
+            "DeadLettered": 1,
+            "Unaccounted": 1,
+            "LagP95Ms": 300.0,
+            "DurationP95Ms": 600.0,
+        },
+        {
+            "WindowStart": START + timedelta(minutes=5),
+            "Runs": 1,
+            "Received": 1,
+            "Stored": 1,
+            "Duplicates": 0,
+            "DeadLettered": 0,
+            "Unaccounted": 0,
+            "LagP95Ms": 50.0,
+            "DurationP95Ms": 100.0,
+        },
+    ]
