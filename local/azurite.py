@@ -34,7 +34,8 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 # Preloaded into Node: ends Azurite in order when our end of its standard input closes, even if we were killed.
 _END_WITH_PARENT = (
-    "data:text/javascript,process.stdin.resume();process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM'))"
+    "data:text/javascript,"
+    "process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM')).resume().unref()"
 )
 
 
