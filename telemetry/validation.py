@@ -2,28 +2,32 @@
 
 For the function app and tools; the agent does not import it (pydantic alone would double its footprint).
 
-An envelope is checked in two steps. `parse` takes one envelope: JSON, the head (pydantic), the columns' types and
-lengths. `check_ranges` takes all parsed envelopes of one layout at once, because comparing 200 numbers with their
-bounds is cheap only when numpy does it for many envelopes. `validate` does both for one envelope.
+There are two ways through, with one meaning. The careful way (`telemetry.careful`) looks at every value and names
+the first that is wrong. The fast way is for documents built like one that the careful way has accepted before:
+their *skeleton*, what is left of the text when everything but brackets, braces, colons, commas and quotes is
+deleted, is the same byte for byte. Equal skeletons mean equally many keys, rows and values in the same places, so
+only names, types and numbers remain to be checked, and those checks run on whole arrays. Whatever the fast way
+does not understand it leaves to the careful way, which decides.
+
+`check_ranges` takes all parsed envelopes of one layout at once: comparing 200 numbers with their bounds is cheap
+only when numpy does it for many envelopes. `validate` does everything for one envelope.
 """
 
 from __future__ import annotations
 
-import json
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
-import orjson
+import simdjson  # type: ignore[import-untyped,unused-ignore]
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
 
 from telemetry.catalogue import DEVICE_CLASSES
-from telemetry.envelope import VERSION, inflate
+from telemetry.envelope import inflate
 from telemetry.errors import EnvelopeRejected, RejectReason
-from telemetry.layout import Layout, LayoutKey, layout_for
+from telemetry.layout import Floats, Layout
 
 NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
 """Clusters and nodes: what Kubernetes allows and what a Table Storage key, a URL path and a blob name can carry."""
@@ -34,38 +38,36 @@ MAX_AGE_MS = 7 * 24 * 3600 * 1000
 MAX_AHEAD_MS = 10 * 60 * 1000
 """A node's clock may be this far ahead of Event Hubs' clock."""
 MAX_SEQ = 2**53
+MAX_SKELETONS = 4096
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 ResourceValue = Annotated[str, StringConstraints(max_length=128)] | int | float
+Resource = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")], ResourceValue], Field(max_length=16)
+]
 
 
-@with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+@with_config(ConfigDict(strict=True, allow_inf_nan=False, extra="forbid"))
 class Head(TypedDict):
-    """The document's structure; the numbers inside the lists are checked by `parse`."""
+    """Who speaks, and when; the numbers stand beside it."""
 
     version: Literal[1]
     cluster: Name
     node: Name
     instance: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,32}$")]
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
-    time: list[Any]
-    metrics: dict[str, list[Any]]
-    devices: dict[str, dict[str, list[Any]]]
-    resource: NotRequired[
-        Annotated[
-            dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")], ResourceValue],
-            Field(max_length=16),
-        ]
-    ]
+    time: list[int]
+    resource: NotRequired[Resource]
 
 
-_HEAD = TypeAdapter(Head)
-_IDENTITY = {device_class.key: device_class.identity for device_class in DEVICE_CLASSES}
+HEAD = TypeAdapter(Head)
+_STRUCTURE = b'[]{}:,"\\'
+_DELETE = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
 
 
 @dataclass(slots=True)
 class Frame:
-    """One parsed envelope: who, when, and every number in one flat array described by `layout`."""
+    """One parsed envelope: who, when, and every number in one flat buffer described by `layout`."""
 
     cluster: str
     node: str
@@ -75,152 +77,157 @@ class Frame:
     layout: Layout
     devices: tuple[tuple[str, ...], ...]
     """Device names, one tuple per class in catalogue order."""
-    values: array[float]
-    """layout.width columns of len(time) numbers each, column after column; NaN where the agent said null."""
+    values: bytes
+    """layout.width columns of len(time) doubles each, column after column; NaN where the agent said null."""
     resource: dict[str, str | int | float] | None
 
 
-def parse(raw: bytes, received_ms: int) -> Frame:
-    """Parses and checks everything of one envelope but the numbers' ranges.
+@dataclass(slots=True)
+class _Known:
+    """What the careful way found in a document: what other documents with the same skeleton are compared with."""
 
-    `received_ms` is Event Hubs' enqueued time, the clock that node clocks are judged by.
-    Raises EnvelopeRejected with the first rule that is broken.
-    """
-    plain = inflate(raw)
-    document = _load(plain)
-    metrics, devices, time = document["metrics"], document["devices"], document["time"]
-    samples = len(time)
-    _check_time(time, received_ms)
-    names: list[tuple[str, ...]] = []
-    rows: list[list[Any]] = list(metrics.values())
-    class_keys: list[tuple[str, ...]] = []
-    for key, identity in _IDENTITY.items():
-        columns = devices.get(key)
-        if columns is None:
-            names.append(())
-            class_keys.append(())
-            continue
-        found = _device_names(key, identity, columns)
-        names.append(found)
-        class_keys.append(tuple(columns))
-        for name, column in columns.items():
-            if len(column) != len(found):
-                raise EnvelopeRejected(
-                    RejectReason.RAGGED,
-                    f"devices.{key}.{name} has {len(column)} rows for {len(found)} devices; it must have one each",
-                )
-            rows += column
-    try:
-        if [*map(len, rows)].count(samples) != len(rows):
-            raise _ragged(metrics, devices, samples)
-        values = array("d", [*chain.from_iterable(rows)])
-        if b"true" in plain or b"false" in plain:
-            raise TypeError
-    except (TypeError, OverflowError):
-        values = _convert_slowly(metrics, devices, samples)
-    layout = layout_for(LayoutKey(samples, tuple(metrics), tuple(class_keys), tuple(map(len, names))))
-    return Frame(
-        document["cluster"],
-        document["node"],
-        document["instance"],
-        document["seq"],
-        time,
-        layout,
-        tuple(names),
-        values,
-        document.get("resource"),
+    resource_members: int | None
+    class_keys: list[tuple[int, str, str]]
+    """(index, class, identity) of the device classes that are there."""
+    keys_text: list[bytes]
+    layout: Layout
+
+
+class EnvelopeReader:
+    """Parses envelopes, one after the other; keep one per thread, for it remembers skeletons and reuses its parser."""
+
+    def __init__(self) -> None:
+        self._parser: Any = simdjson.Parser()
+        self._known: dict[bytes, _Known] = {}
+
+    def parse(self, raw: bytes, received_ms: int) -> Frame:
+        """Parses and checks everything of one envelope but the numbers' ranges.
+
+        `received_ms` is Event Hubs' enqueued time, the clock that node clocks are judged by.
+        Raises EnvelopeRejected with the first rule that is broken.
+        """
+        plain = inflate(raw)
+        skeleton = plain.translate(None, _DELETE)
+        known = self._known.get(skeleton)
+        frame = None if known is None else self._parse_like(known, plain)
+        if frame is None:
+            from telemetry.careful import parse_carefully
+
+            frame = parse_carefully(plain)
+            self._learn(skeleton, plain, frame)
+        check_time(frame.time, received_ms)
+        return frame
+
+    def _learn(self, skeleton: bytes, plain: bytes, frame: Frame) -> None:
+        if len(self._known) >= MAX_SKELETONS:
+            self._known.clear()
+        try:
+            document = self._parser.parse(plain)
+        except ValueError:
+            return
+        metrics, devices = document["metrics"], document["devices"]
+        present = [
+            (index, device_class.key, device_class.identity)
+            for index, device_class in enumerate(DEVICE_CLASSES)
+            if device_class.key in devices
+        ]
+        if len(present) != len(devices):
+            return  # a class of a newer agent: nothing would prove that no name is given twice
+        texts = [metrics["keys"].mini, *(devices[name]["keys"].mini for _, name, _ in present)]
+        del document, metrics, devices
+        members = None if frame.resource is None else len(frame.resource)
+        self._known[skeleton] = _Known(members, present, texts, frame.layout)
+
+    def _parse_like(self, known: _Known, plain: bytes) -> Frame | None:
+        """The fast way; None sends the document the careful way.
+
+        As the skeleton fixes how many members each object has, finding every expected name in an object
+        proves that none is given twice.
+        """
+        document = metrics = devices = block = None
+        try:
+            document = self._parser.parse(plain)
+            head: dict[str, Any] = {
+                "version": document["version"],
+                "cluster": document["cluster"],
+                "node": document["node"],
+                "instance": document["instance"],
+                "seq": document["seq"],
+                "time": document["time"].as_list(),
+            }
+            if known.resource_members is not None:
+                head["resource"] = document["resource"].as_dict()
+                if len(head["resource"]) != known.resource_members:
+                    return None
+            HEAD.validate_python(head)
+            metrics, devices = document["metrics"], document["devices"]
+            if metrics["keys"].mini != known.keys_text[0]:
+                return None
+            buffers = [metrics["values"].as_buffer(of_type="d")]
+            names: list[tuple[str, ...]] = [()] * len(DEVICE_CLASSES)
+            for text, (index, name, identity) in zip(known.keys_text[1:], known.class_keys, strict=False):
+                block = devices[name]
+                if block["keys"].mini != text:
+                    return None
+                buffers.append(block["values"].as_buffer(of_type="d"))
+                names[index] = tuple(block[identity].as_list())
+        except (KeyError, TypeError, ValueError, AttributeError, ValidationError):
+            return None
+        finally:
+            del document, metrics, devices, block  # the parser is reusable only when nothing points into it
+        values = b"".join(buffers)
+        layout = known.layout
+        if len(values) != 8 * layout.width * layout.key.samples or not all(map(are_device_names, names)):
+            return None
+        return Frame(
+            head["cluster"],
+            head["node"],
+            head["instance"],
+            head["seq"],
+            head["time"],
+            layout,
+            tuple(names),
+            values,
+            head.get("resource"),
+        )
+
+
+_DEVICE_NAMES: set[tuple[str, ...]] = set()
+_KEYS: set[tuple[str, ...]] = set()
+
+
+def are_device_names(names: tuple[Any, ...]) -> bool:
+    """Whether these are at most 256 different printable names of 1-255 characters; remembers the good ones."""
+    return names in _DEVICE_NAMES or _remember(
+        _DEVICE_NAMES,
+        names,
+        len(names) <= MAX_DEVICES
+        and all(type(name) is str and 0 < len(name) <= 255 and name.isprintable() for name in names)
+        and len(set(names)) == len(names),
     )
 
 
-def check_ranges(frames: Sequence[Frame], values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[int, EnvelopeRejected]:
-    """Finds the frames with a number outside its metric's range: index -> why.
-
-    All frames have the same layout; `values` has shape (frames, columns, samples). NaN (null) is in range,
-    infinity never is.
-    """
-    layout = frames[0].layout
-    wrong = (values < 0.0) | (values > layout.upper[:, None])
-    if not wrong.any():
-        return {}
-    rejected = {}
-    for index in np.flatnonzero(wrong.any(axis=(1, 2))).tolist():
-        column, sample = (int(i) for i in np.argwhere(wrong[index])[0])
-        rejected[index] = EnvelopeRejected(
-            RejectReason.OUT_OF_RANGE,
-            f"{layout.describe(column)} sample {sample} is {values[index, column, sample]:g}; "
-            f"it must be 0 to {layout.upper[column]:g}",
-        )
-    return rejected
+def are_keys(keys: tuple[Any, ...]) -> bool:
+    """Whether these are different metric keys; remembers the good ones."""
+    return keys in _KEYS or _remember(
+        _KEYS, keys, all(type(key) is str and 0 < len(key) <= 64 for key in keys) and len(set(keys)) == len(keys)
+    )
 
 
-def validate(raw: bytes, received_ms: int) -> Frame:
-    """Parses and checks one envelope completely. Raises EnvelopeRejected."""
-    frame = parse(raw, received_ms)
-    values = np.frombuffer(frame.values, dtype=np.float64).reshape(1, -1, len(frame.time))
-    for error in check_ranges([frame], values).values():
-        raise error
-    return frame
+def _remember(known: set[tuple[str, ...]], candidate: tuple[Any, ...], good: bool) -> bool:
+    if good and len(known) < 65536:
+        known.add(candidate)
+    return good
 
 
-def _load(plain: bytes) -> Head:
-    try:
-        document = orjson.loads(plain)
-    except orjson.JSONDecodeError as error:
-        raise EnvelopeRejected(RejectReason.NOT_JSON, f"{error}; an envelope is one JSON object in UTF-8") from None
-    version = document.get("version") if isinstance(document, dict) else None
-    if type(version) is not int or version != VERSION:
-        raise EnvelopeRejected(
-            RejectReason.UNSUPPORTED_VERSION, f"version is {version!r:.40}; this build reads version {VERSION}"
-        )
-    _check_duplicate_keys(plain, document)
-    try:
-        return _HEAD.validate_python(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part)[:64] for part in first["loc"])
-        raise EnvelopeRejected(
-            RejectReason.INVALID_FIELD, f"{where}: {first['msg']}, got {first['input']!r:.80}"
-        ) from None
-
-
-def _check_duplicate_keys(plain: bytes, document: dict[str, Any]) -> None:
-    """Raises for a key given twice in one object: JSON parsers differ in which one they keep.
-
-    A compact document has one `":` per key, so counting tells at once; anything else is looked at closely.
-    """
-    keys = len(document) + len(document.get("metrics") or ()) + len(document.get("resource") or ())
-    devices = document.get("devices")
-    if isinstance(devices, dict):
-        keys += len(devices) + sum(len(columns) for columns in devices.values() if isinstance(columns, dict))
-    if plain.count(b'":') == keys and b'" ' not in plain and b'"\n' not in plain and b'"\t' not in plain:
-        return
-
-    def refuse(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise EnvelopeRejected(RejectReason.DUPLICATE_KEY, f"{twice!r:.80} is given twice in one object")
-        return found
-
-    try:
-        json.loads(plain, object_pairs_hook=refuse)
-    except RecursionError:
-        raise EnvelopeRejected(RejectReason.NOT_JSON, "nested too deeply; an envelope has five levels") from None
-
-
-def _check_time(time: list[Any], received_ms: int) -> None:
+def check_time(time: list[int], received_ms: int) -> None:
+    """Raises EnvelopeRejected unless time stamps increase and are believable by Event Hubs' clock."""
     if not time:
         raise EnvelopeRejected(RejectReason.EMPTY, "time is []; an envelope has at least one sample")
     if len(time) > MAX_SAMPLES:
         raise EnvelopeRejected(
             RejectReason.TOO_MANY_SAMPLES, f"{len(time)} samples; an envelope has at most {MAX_SAMPLES}"
         )
-    for index, stamp in enumerate(time):
-        if type(stamp) is not int:
-            raise EnvelopeRejected(
-                RejectReason.INVALID_FIELD, f"time.{index} is {stamp!r:.40}; it must be epoch milliseconds, an integer"
-            )
     for index, (before, after) in enumerate(pairwise(time)):
         if after <= before:
             raise EnvelopeRejected(
@@ -240,54 +247,36 @@ def _check_time(time: list[Any], received_ms: int) -> None:
         )
 
 
-def _device_names(key: str, identity: str, columns: dict[str, list[Any]]) -> tuple[str, ...]:
-    found = columns.pop(identity, None)
-    where = f"devices.{key}.{identity}"
-    if found is None:
-        raise EnvelopeRejected(RejectReason.INVALID_FIELD, f"{where} is missing; it names the devices")
-    if len(found) > MAX_DEVICES:
-        raise EnvelopeRejected(RejectReason.INVALID_FIELD, f"{where} has {len(found)} names; at most {MAX_DEVICES}")
-    for name in found:
-        if type(name) is not str or not 0 < len(name) <= 255 or not name.isprintable():
-            raise EnvelopeRejected(
-                RejectReason.INVALID_FIELD, f"{where} has {name!r:.80}; a name is 1-255 printable characters"
-            )
-    if len(set(found)) != len(found):
-        raise EnvelopeRejected(RejectReason.INVALID_FIELD, f"{where} names a device twice")
-    return tuple(found)
+def check_ranges(layout: Layout, values: Floats) -> dict[int, EnvelopeRejected]:
+    """Finds the frames with a number outside its metric's range: index -> why.
+
+    `values` has shape (frames, layout.width, samples). NaN (null) is in range, infinity never is.
+    """
+    with np.errstate(invalid="ignore"):
+        wrong = (values < 0.0) | (values > layout.upper[:, None]) | np.isinf(values)
+    if not wrong.any():
+        return {}
+    rejected = {}
+    for index in np.flatnonzero(wrong.any(axis=(1, 2))).tolist():
+        column, sample = (int(i) for i in np.argwhere(wrong[index])[0])
+        rejected[index] = EnvelopeRejected(
+            RejectReason.OUT_OF_RANGE,
+            f"{layout.describe(column)} sample {sample} is {values[index, column, sample]:g}; "
+            f"it must be 0 to {layout.upper[column]:g}",
+        )
+    return rejected
 
 
-def _named_rows(metrics: dict[str, Any], devices: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-    for name, row in metrics.items():
-        yield f"metrics.{name}", row
-    for key in _IDENTITY:
-        for name, column in devices.get(key, {}).items():
-            for index, row in enumerate(column):
-                yield f"devices.{key}.{name}.{index}", row
+def matrix(frames: Sequence[Frame]) -> Floats:
+    """The numbers of frames of one layout: shape (frames, layout.width, samples)."""
+    layout = frames[0].layout
+    joined = np.frombuffer(b"".join([frame.values for frame in frames]))
+    return joined.reshape(len(frames), layout.width, layout.key.samples)
 
 
-def _ragged(metrics: dict[str, Any], devices: dict[str, Any], samples: int) -> EnvelopeRejected:
-    where, length = next((where, len(row)) for where, row in _named_rows(metrics, devices) if len(row) != samples)
-    return EnvelopeRejected(
-        RejectReason.RAGGED, f"{where:.120} has {length} values for {samples} samples; it must have one each"
-    )
-
-
-def _convert_slowly(metrics: dict[str, Any], devices: dict[str, Any], samples: int) -> array[float]:
-    """The way of envelopes that hold null, or something that is no number: says exactly which value is wrong."""
-    values: array[float] = array("d")
-    for where, row in _named_rows(metrics, devices):
-        if type(row) is not list:
-            raise EnvelopeRejected(RejectReason.INVALID_FIELD, f"{where:.120} is {row!r:.40}; it must be a list")
-        if len(row) != samples:
-            raise _ragged(metrics, devices, samples)
-        for index, value in enumerate(row):
-            if value is None:
-                values.append(float("nan"))
-            elif type(value) is float or type(value) is int:
-                values.append(value)
-            else:
-                raise EnvelopeRejected(
-                    RejectReason.NOT_A_NUMBER, f"{where:.120}.{index} is {value!r:.40}; it must be a number or null"
-                )
-    return values
+def validate(raw: bytes, received_ms: int) -> Frame:
+    """Parses and checks one envelope completely. Raises EnvelopeRejected."""
+    frame = EnvelopeReader().parse(raw, received_ms)
+    for error in check_ranges(frame.layout, matrix([frame])).values():
+        raise error
+    return frame

@@ -1,0 +1,1 @@
+"""Azure's SDKs behind core's protocols. Imported by bindings only."""

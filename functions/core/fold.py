@@ -1,0 +1,192 @@
+"""Folds envelopes into the open windows of their nodes: each once, by the node's own time.
+
+Pure; used by `ingest`. Decisions (seen before? too late?) are taken envelope by envelope in the order of arrival,
+which makes them independent of where batches begin and end; the numbers are folded for many envelopes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from functions.core.fleet import Fleet, matching_columns, union
+from functions.core.node import Devices, Node
+from functions.core.ports import DeadLetter, Event, NodeKey
+from functions.core.windows import WINDOW_MS
+from telemetry.errors import EnvelopeRejected, RejectReason
+from telemetry.layout import Floats, Layout, Shape
+from telemetry.validation import EnvelopeReader, Frame, check_ranges, matrix
+
+KEPT_MINUTES = 3
+"""A node's newest window and the two before it stay open to late samples; older ones are closed for good."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Frames of one layout with their numbers."""
+
+    layout: Layout
+    frames: list[Frame]
+    values: Floats
+    """(frames, layout.width, samples)."""
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A batch after validation."""
+
+    frames: list[tuple[Event, Frame]]
+    """The valid ones, in order of arrival."""
+    groups: list[Group]
+    letters: list[DeadLetter]
+
+    def keys(self) -> list[NodeKey]:
+        """The nodes that are spoken of, each once."""
+        return list(dict.fromkeys((frame.cluster, frame.node) for _, frame in self.frames))
+
+
+@dataclass(slots=True)
+class Folded:
+    """What became of a batch's envelopes; every one is counted exactly once."""
+
+    stored: int = 0
+    duplicates: int = 0
+    letters: list[DeadLetter] = field(default_factory=list)
+    touched: dict[NodeKey, Node] = field(default_factory=dict)
+
+
+def decode(reader: EnvelopeReader, events: Sequence[Event]) -> Decoded:
+    """Validates a batch; what is invalid becomes a dead letter and does not touch its neighbours."""
+    frames: list[tuple[Event, Frame] | None] = []
+    letters: list[DeadLetter] = []
+    members: dict[Layout, list[int]] = {}
+    for event in events:
+        try:
+            frame = reader.parse(event.raw, event.position.enqueued_ms)
+        except EnvelopeRejected as refused:
+            letters.append(DeadLetter(event, refused))
+            continue
+        members.setdefault(frame.layout, []).append(len(frames))
+        frames.append((event, frame))
+    groups = []
+    for layout, indexes in members.items():
+        found = [pair[1] for pair in map(frames.__getitem__, indexes) if pair is not None]
+        values = matrix(found)
+        rejected = check_ranges(layout, values)
+        if rejected:
+            for position, error in rejected.items():
+                pair = frames[indexes[position]]
+                assert pair is not None
+                letters.append(DeadLetter(pair[0], error))
+                frames[indexes[position]] = None
+            good = [position for position in range(len(found)) if position not in rejected]
+            found, values = [found[position] for position in good], values[good]
+        if found:
+            groups.append(Group(layout, found, values))
+    return Decoded([pair for pair in frames if pair is not None], groups, letters)
+
+
+def fold(fleet: Fleet, decoded: Decoded) -> Folded:
+    """Folds a decoded batch into the fleet, whose nodes must all be loaded."""
+    result = Folded(letters=list(decoded.letters))
+    accepted: set[int] = set()
+    regrouped: dict[NodeKey, list[Devices]] = {}
+    for event, frame in decoded.frames:
+        key = (frame.cluster, frame.node)
+        node = fleet.nodes[key]
+        if node.replay.is_duplicate(frame.instance, frame.seq):
+            result.duplicates += 1
+            continue
+        first = frame.time[0] // WINDOW_MS
+        if first <= node.newest - KEPT_MINUTES:
+            result.letters.append(DeadLetter(event, _late(frame, node)))
+            continue
+        node.replay.mark(frame.instance, frame.seq)
+        _note(node, frame, event.position.enqueued_ms)
+        if frame.devices != node.devices:
+            regrouped.setdefault(key, []).append(frame.devices)
+        result.touched[key] = node
+        result.stored += 1
+        accepted.add(id(frame))
+    for key, devices in regrouped.items():
+        fleet.change_devices(fleet.nodes[key], union(reversed(devices)))
+    for group in decoded.groups:
+        _accumulate(fleet, group, accepted)
+    return result
+
+
+def _note(node: Node, frame: Frame, received_ms: int) -> None:
+    newest = frame.time[-1]
+    node.newest = max(node.newest, newest // WINDOW_MS)
+    node.last_ms = max(node.last_ms, newest)
+    node.received_ms = max(node.received_ms, received_ms)
+    node.silent = False
+    if frame.resource is not None:
+        node.resource = frame.resource
+
+
+def _late(frame: Frame, node: Node) -> EnvelopeRejected:
+    behind = (node.newest * WINDOW_MS - frame.time[0]) / 1000
+    return EnvelopeRejected(
+        RejectReason.LATE,
+        f"time.0 is {frame.time[0]}, {behind:.0f} s before the node's newest minute; windows stay open for "
+        f"{(KEPT_MINUTES - 1) * 60} s: did the node's clock go back?",
+    )
+
+
+def _accumulate(fleet: Fleet, group: Group, accepted: set[int]) -> None:
+    """Adds the samples of a group's accepted frames to their windows' slots, shape by shape."""
+    samples = group.layout.key.samples
+    values = group.values if group.layout.gather is None else _gather(group)
+    alike: dict[Shape, tuple[list[int], list[int]]] = {}
+    for index, frame in enumerate(group.frames):
+        if id(frame) not in accepted:
+            continue
+        node = fleet.nodes[frame.cluster, frame.node]
+        slots = _slots(fleet, node, frame.time)
+        if frame.devices == node.devices:
+            rows, row_slots = alike.setdefault(node.shape, ([], []))
+            rows.append(index)
+            row_slots += slots
+            numbers = values[index]
+        else:
+            numbers = _place(frame, node, values[index])
+            fleet.table(node.shape).add(np.array(slots, np.intp), np.ascontiguousarray(numbers.T))
+        if frame.time[-1] >= node.last_ms:
+            node.last = numbers[:, -1].copy()
+    for shape, (rows, row_slots) in alike.items():
+        chosen = values if len(rows) == len(values) else values[rows]
+        flat = chosen.transpose(0, 2, 1).reshape(len(rows) * samples, shape.width)
+        fleet.table(shape).add(np.array(row_slots, np.intp), flat)
+
+
+def _place(frame: Frame, node: Node, values: Floats) -> Floats:
+    """An envelope's numbers in the columns of a node that has other devices too."""
+    source, target = matching_columns(frame.devices, node.devices)
+    placed = np.full((node.shape.width, values.shape[1]), np.nan)
+    placed[target] = values[source]
+    return placed
+
+
+def _gather(group: Group) -> Floats:
+    """The group's numbers in the columns of their shape; NaN where the agent does not send a metric."""
+    frames, _, samples = group.values.shape
+    padded = np.concatenate([group.values, np.full((frames, 1, samples), np.nan)], axis=1)
+    return padded[:, group.layout.gather]
+
+
+def _slots(fleet: Fleet, node: Node, time: list[int]) -> list[int]:
+    """The slot of each sample's window, opened where it is new."""
+    first, last = time[0] // WINDOW_MS, time[-1] // WINDOW_MS
+    if first == last:
+        return [_slot(fleet, node, first)] * len(time)
+    return [_slot(fleet, node, stamp // WINDOW_MS) for stamp in time]
+
+
+def _slot(fleet: Fleet, node: Node, minute: int) -> int:
+    slot = node.windows.get(minute)
+    if slot is None:
+        slot = node.windows[minute] = fleet.table(node.shape).allocate()
+    return slot

@@ -1,0 +1,140 @@
+"""The state of one node, and its bytes: what the node's entity in Table Storage carries.
+
+Pure; used by `fleet`. The bytes are versioned, checked by gzip's CRC, and never pickle:
+magic and version, then gzip of: header length, header (JSON), last sample, detector state, one block per window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import orjson
+from isal import igzip
+from isal.igzip_lib import IsalError as GzipError  # type: ignore[attr-defined,unused-ignore]
+
+from functions.core.detector import State
+from functions.core.ports import NodeKey
+from functions.core.replay import ReplayWindow
+from functions.core.windows import WindowTable
+from telemetry.layout import Floats, Shape
+from telemetry.tables import FEATURES
+
+MAGIC = b"DMS\x01"
+
+Devices = tuple[tuple[str, ...], ...]
+Resource = dict[str, str | int | float]
+
+
+class StateUnreadable(ValueError):
+    """State bytes are truncated, flipped, or of another version."""
+
+
+@dataclass(slots=True)
+class Node:
+    """What is known of one node between two batches."""
+
+    key: NodeKey
+    version: str | None
+    """Guards the next commit (ETag); None while the store does not have the node."""
+    devices: Devices
+    shape: Shape
+    history: State
+    """Detector planes and the policy's run lengths, (planes + 1, features)."""
+    last: Floats
+    """The newest sample, per column of the shape."""
+    windows: dict[int, int] = field(default_factory=dict)
+    """Minute -> slot in the table of the node's shape."""
+    replay: ReplayWindow = field(default_factory=ReplayWindow)
+    newest: int = -1
+    """The latest minute a sample was seen for."""
+    last_ms: int = 0
+    """Time stamp of the newest sample, by the node's clock."""
+    received_ms: int = 0
+    """When Event Hubs received the envelope with it."""
+    silent: bool = False
+    score: float = 0.0
+    score_metric: str = ""
+    resource: Resource = field(default_factory=dict)
+
+
+def new_node(key: NodeKey, planes: int, version: str | None = None) -> Node:
+    """A node nothing is known of."""
+    shape = Shape((0, 0, 0))
+    return Node(
+        key,
+        version,
+        ((), (), ()),
+        shape,
+        np.zeros((planes + 1, len(FEATURES)), np.float32),
+        np.full(shape.width, np.nan),
+    )
+
+
+def encode_node(node: Node, table: WindowTable, detector_version: int) -> bytes:
+    """The node's state as bytes."""
+    minutes = sorted(node.windows)
+    header = orjson.dumps(
+        {
+            "devices": node.devices,
+            "windows": [
+                [minute, int(table.samples[slot]), int(table.emitted[slot])]
+                for minute, slot in ((minute, node.windows[minute]) for minute in minutes)
+            ],
+            "instances": [[name, top, f"{bits:x}"] for name, (top, bits) in node.replay.seen.items()],
+            "newest": node.newest,
+            "last_ms": node.last_ms,
+            "received_ms": node.received_ms,
+            "silent": node.silent,
+            "score": [node.score, node.score_metric],
+            "resource": node.resource,
+            "detector": [detector_version, *node.history.shape],
+        }
+    )
+    parts = [len(header).to_bytes(4, "little"), header, node.last.tobytes(), node.history.tobytes()]
+    parts += [table.dump(node.windows[minute]) for minute in minutes]
+    return MAGIC + igzip.compress(b"".join(parts), 1)
+
+
+def decode_node(
+    key: NodeKey, version: str | None, blob: bytes, tables: dict[Shape, WindowTable], planes: int, detector_version: int
+) -> Node:
+    """The node back from its bytes, its windows in the table of its shape. Raises StateUnreadable."""
+    if blob[: len(MAGIC)] != MAGIC:
+        raise StateUnreadable(f"state starts with {blob[:4]!r}; this build reads {MAGIC!r}")
+    allocated: list[int] = []
+    table: WindowTable | None = None
+    try:
+        data: bytes = igzip.decompress(blob[len(MAGIC) :])  # type: ignore[no-untyped-call]
+        size = 4 + int.from_bytes(data[:4], "little")
+        header = orjson.loads(data[4:size])
+        devices: Devices = tuple(tuple(names) for names in header["devices"])
+        shape = Shape(tuple(map(len, devices)))
+        table = tables.get(shape)
+        if table is None:
+            table = tables[shape] = WindowTable(shape)
+        node = new_node(key, planes, version)
+        node.devices, node.shape = devices, shape
+        node.last = np.frombuffer(data[size : size + 8 * shape.width]).copy()
+        size += 8 * shape.width
+        known, *dimensions = header["detector"]
+        history = np.frombuffer(data[size : size + 4 * dimensions[0] * dimensions[1]], np.float32).reshape(dimensions)
+        size += history.nbytes
+        if known == detector_version and history.shape == node.history.shape:
+            node.history = history.copy()
+        for minute, samples, emitted in header["windows"]:
+            slot = table.allocate()
+            allocated.append(slot)
+            table.load(slot, data[size : size + table.dump_size(shape)])
+            table.samples[slot], table.emitted[slot] = samples, emitted
+            node.windows[minute] = slot
+            size += table.dump_size(shape)
+        node.replay.seen = {name: (top, int(bits, 16)) for name, top, bits in header["instances"]}
+        node.newest, node.last_ms, node.received_ms = header["newest"], header["last_ms"], header["received_ms"]
+        node.silent, node.resource = header["silent"], header["resource"]
+        node.score, node.score_metric = header["score"]
+    except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, GzipError) as error:
+        if table is not None:
+            table.release(allocated)
+        raise StateUnreadable(f"{len(blob)} bytes of state of {'/'.join(key)} cannot be read: {error}") from None
+    return node

@@ -1,0 +1,127 @@
+"""Accumulators of one-minute windows, side by side in arrays, so that folding is vectorised over nodes.
+
+Pure; used by `fleet` and `fold`. A table holds the windows of all nodes of one shape. A *slot* is one window of
+one node: per column the number of values, their sum, minimum and maximum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from telemetry.layout import Floats, Indexes, Shape
+
+WINDOW_MS = 60_000
+_FIRST_SLOTS = 64
+
+Counts = np.ndarray[Any, np.dtype[np.int32]]
+Samples = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class WindowTable:
+    """Growable columns of accumulators for windows of nodes with the same shape."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.width = shape.width
+        self.count: Counts = np.zeros((0, self.width), np.int32)
+        self.total: Floats = np.zeros((0, self.width))
+        self.low: Floats = np.zeros((0, self.width))
+        self.high: Floats = np.zeros((0, self.width))
+        self.samples: Samples = np.zeros(0, np.int64)
+        """How many samples were folded into the slot."""
+        self.emitted: Samples = np.zeros(0, np.int64)
+        """How many samples the slot had when its last row was made."""
+        self._free: list[int] = []
+
+    def allocate(self) -> int:
+        """An empty slot."""
+        if not self._free:
+            self._grow()
+        return self._free.pop()
+
+    def release(self, slots: Sequence[int]) -> None:
+        """Gives slots back, emptied."""
+        if slots:
+            index = np.array(slots, np.intp)
+            self._clear(index)
+            self._free += slots
+
+    def add(self, slots: Indexes, samples: Floats) -> None:
+        """Folds samples (rows, width) into their slots (rows,); NaN is no value. A slot may occur many times."""
+        order = np.argsort(slots, kind="stable")
+        ordered = slots[order]
+        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        unique = ordered[starts]
+        sizes = np.diff(np.append(starts, len(ordered)))
+        rows = samples[order]
+        missing = np.isnan(rows)
+        if missing.any():
+            present = np.add.reduceat(~missing, starts, axis=0, dtype=np.int32)
+            total = np.add.reduceat(np.where(missing, 0.0, rows), starts, axis=0)
+            low = np.minimum.reduceat(np.where(missing, np.inf, rows), starts, axis=0)
+            high = np.maximum.reduceat(np.where(missing, -np.inf, rows), starts, axis=0)
+        else:
+            present = sizes[:, None]
+            total = np.add.reduceat(rows, starts, axis=0)
+            low = np.minimum.reduceat(rows, starts, axis=0)
+            high = np.maximum.reduceat(rows, starts, axis=0)
+        self.count[unique] += present
+        self.total[unique] += total
+        self.low[unique] = np.minimum(self.low[unique], low)
+        self.high[unique] = np.maximum(self.high[unique], high)
+        self.samples[unique] += sizes
+
+    def mean(self, slots: Indexes) -> Floats:
+        """Mean per slot and column; NaN where there was no value."""
+        count = self.count[slots]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(self.total[slots] / count)
+
+    def minimum(self, slots: Indexes) -> Floats:
+        """Minimum per slot and column; NaN where there was no value."""
+        return np.where(self.count[slots] > 0, self.low[slots], np.nan)
+
+    def maximum(self, slots: Indexes) -> Floats:
+        """Maximum per slot and column; NaN where there was no value."""
+        return np.where(self.count[slots] > 0, self.high[slots], np.nan)
+
+    def dump(self, slot: int) -> bytes:
+        """The accumulators of a slot as bytes: counts, sums, minima, maxima."""
+        return b"".join(array[slot].tobytes() for array in (self.count, self.total, self.low, self.high))
+
+    def load(self, slot: int, data: bytes) -> None:
+        """Fills a slot from `dump`'s bytes. Raises ValueError if they are not of this shape."""
+        if len(data) != self.dump_size(self.shape):
+            raise ValueError(f"{len(data)} bytes of accumulators; this shape has {self.dump_size(self.shape)}")
+        counts = 4 * self.width
+        self.count[slot] = np.frombuffer(data[:counts], np.int32)
+        floats = np.frombuffer(data[counts:]).reshape(3, self.width)
+        self.total[slot], self.low[slot], self.high[slot] = floats
+
+    @staticmethod
+    def dump_size(shape: Shape) -> int:
+        """How many bytes `dump` gives."""
+        return 28 * shape.width
+
+    def _grow(self) -> None:
+        have = len(self.samples)
+        more = max(_FIRST_SLOTS, have)
+        self.count = np.concatenate([self.count, np.zeros((more, self.width), np.int32)])
+        self.total = np.concatenate([self.total, np.zeros((more, self.width))])
+        self.low = np.concatenate([self.low, np.zeros((more, self.width))])
+        self.high = np.concatenate([self.high, np.zeros((more, self.width))])
+        self.samples = np.concatenate([self.samples, np.zeros(more, np.int64)])
+        self.emitted = np.concatenate([self.emitted, np.zeros(more, np.int64)])
+        self._clear(np.arange(have, have + more))
+        self._free += range(have + more - 1, have - 1, -1)
+
+    def _clear(self, slots: Indexes) -> None:
+        self.count[slots] = 0
+        self.total[slots] = 0.0
+        self.low[slots] = np.inf
+        self.high[slots] = -np.inf
+        self.samples[slots] = 0
+        self.emitted[slots] = 0

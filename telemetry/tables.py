@@ -1,0 +1,184 @@
+"""Tables of Log Analytics: their columns, derived from the catalogue, and the data collection rule that feeds them.
+
+For the function app and tools. `python -m telemetry.tables` writes the generated files under infra/log_analytics
+and docs; a test says when they are stale.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Metric
+
+NODE_METRICS_TABLE = "NodeMetrics_CL"
+NODE_ANOMALIES_TABLE = "NodeAnomalies_CL"
+DEAD_LETTERS_TABLE = "DeadLetters_CL"
+PIPELINE_RUNS_TABLE = "PipelineRuns_CL"
+
+IMMUTABLE_ID = "dcr-00000000000000000000000000000000"
+"""Of the local data collection rule; Azure gives the real one when Terraform makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table: its Log Analytics type and what it means."""
+
+    name: str
+    type: str
+    description: str
+
+
+TOTALS: tuple[tuple[int, int, Metric], ...] = tuple(
+    (class_index, metric_index, metric)
+    for class_index, device_class in enumerate(DEVICE_CLASSES)
+    for metric_index, metric in enumerate(device_class.metrics)
+    if metric.total
+)
+"""Device metrics with a node-level column: (device class, metric within it, metric)."""
+
+MINIMA: tuple[int, ...] = tuple(index for index, metric in enumerate(NODE_METRICS) if metric.keeps_minimum)
+"""Node metrics whose minimum is kept."""
+
+NUMBER_COLUMNS: tuple[Column, ...] = (
+    *(Column(f"{m.column}Avg", "real", f"{m.description} ({m.unit}), mean of the window") for m in NODE_METRICS),
+    *(Column(f"{m.column}Max", "real", f"{m.description} ({m.unit}), maximum of the window") for m in NODE_METRICS),
+    *(
+        Column(f"{NODE_METRICS[i].column}Min", "real", f"{NODE_METRICS[i].description}, minimum of the window")
+        for i in MINIMA
+    ),
+    *(
+        Column(f"{m.column}Avg", "real", f"{m.description} ({m.unit}), all devices together, mean")
+        if m.total == "sum"
+        else Column(f"{m.column}Max", "real", f"{m.description} ({m.unit}), maximum of the worst device")
+        for _, _, m in TOTALS
+    ),
+)
+"""Numbers of a wide row, in the order `functions.core.rows` computes them."""
+
+FEATURES: tuple[str, ...] = (*(m.column for m in NODE_METRICS), *(m.column for _, _, m in TOTALS))
+"""What detectors look at, per node and window: the means, and the devices' totals or worst values."""
+
+_KEY = (
+    Column("TimeGenerated", "datetime", "Start of the window; Azure replaces it when it is over two days old"),
+    Column("WindowStart", "datetime", "Start of the one-minute window, in the node's own time"),
+    Column("Cluster", "string", "AKS cluster"),
+    Column("Node", "string", "Node name"),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    NODE_METRICS_TABLE: (
+        *_KEY,
+        Column("Pool", "string", "Node pool, empty until the agent has told it"),
+        Column("Revision", "long", "Number of samples in the window; of several rows of a key the highest is the one"),
+        Column("AnomalyScore", "real", "Highest score of any metric, 0 to 1"),
+        Column("AnomalyMetric", "string", "The metric with that score"),
+        *NUMBER_COLUMNS,
+        *(Column(c.column, "dynamic", f"Per {c.key} device: mean of each metric") for c in DEVICE_CLASSES),
+    ),
+    NODE_ANOMALIES_TABLE: (
+        *_KEY,
+        Column("Metric", "string", "Column of the metric without its statistic, e.g. CpuUtilization"),
+        Column("Kind", "string", "band: outside its usual band; silent: the node stopped reporting"),
+        Column("Revision", "long", "Number of samples in the window; the highest is the one"),
+        Column("Score", "real", "0 to 1"),
+        Column("Value", "real", "Observed"),
+        Column("Lower", "real", "Lower end of the usual band"),
+        Column("Upper", "real", "Upper end of the usual band"),
+    ),
+    DEAD_LETTERS_TABLE: (
+        Column("TimeGenerated", "datetime", "When Event Hubs received the event"),
+        Column("EnqueuedTime", "datetime", "The same, never replaced"),
+        Column("EventHub", "string", "Event hub"),
+        Column("PartitionId", "string", "Partition"),
+        Column("SequenceNumber", "long", "Position in the partition"),
+        Column("Reason", "string", "Which rule it broke (telemetry.errors.RejectReason)"),
+        Column("Detail", "string", "What was found and what would be right"),
+        Column("SizeBytes", "long", "Size of the event"),
+        Column("BlobName", "string", "Where the raw bytes are kept"),
+    ),
+    PIPELINE_RUNS_TABLE: (
+        Column("TimeGenerated", "datetime", "Start of the run"),
+        Column("WindowStart", "datetime", "Start of the run"),
+        Column("RunId", "string", "One delivery of one batch"),
+        Column("EventHub", "string", "Event hub"),
+        Column("PartitionId", "string", "Partition"),
+        Column("FirstSequenceNumber", "long", "First event of the batch"),
+        Column("LastSequenceNumber", "long", "Last event of the batch"),
+        Column("Received", "long", "Envelopes delivered"),
+        Column("Stored", "long", "Folded into windows and committed"),
+        Column("Duplicates", "long", "Recognised as received before"),
+        Column("DeadLettered", "long", "Refused and kept with a reason"),
+        Column("Rows", "long", "Rows written to Log Analytics"),
+        Column("DurationMs", "real", "How long the run took"),
+        Column("LagMs", "real", "Age of the oldest event of the batch when the run ended"),
+    ),
+}
+
+
+def data_collection_rule() -> dict[str, object]:
+    """The rule's properties as ARM and Terraform spell them: one stream per table, rows pass unchanged."""
+    return {
+        "properties": {
+            "immutableId": IMMUTABLE_ID,
+            "streamDeclarations": {
+                f"Custom-{table}": {"columns": [{"name": c.name, "type": c.type} for c in columns]}
+                for table, columns in TABLES.items()
+            },
+            "dataFlows": [
+                {
+                    "streams": [f"Custom-{table}"],
+                    "destinations": ["workspace"],
+                    "transformKql": "source",
+                    "outputStream": f"Custom-{table}",
+                }
+                for table in TABLES
+            ],
+        }
+    }
+
+
+def metrics_document() -> str:
+    """docs/metrics.md: every metric with its name, unit and columns."""
+    lines = [
+        "# Metrics",
+        "",
+        "Generated from `telemetry/catalogue.py` by `python -m telemetry.tables`; do not edit.",
+        "Names marked * are ours: OpenTelemetry has no convention for them.",
+        "",
+    ]
+
+    def table(title: str, metrics: tuple[Metric, ...]) -> None:
+        lines.extend([f"## {title}", "", "| key | OpenTelemetry | unit | column | meaning |", "|---|---|---|---|---|"])
+        for metric in metrics:
+            attributes = ", ".join(f"{name}={value}" for name, value in metric.attributes.items())
+            name = f"`{metric.name}`{'' if metric.convention else ' *'}{f' {{{attributes}}}' if attributes else ''}"
+            lines.append(f"| `{metric.key}` | {name} | {metric.unit} | {metric.column} | {metric.description} |")
+        lines.append("")
+
+    table("Node", NODE_METRICS)
+    for device_class in DEVICE_CLASSES:
+        table(f"Per {device_class.key} (`{device_class.attribute}`)", device_class.metrics)
+    for name, columns in TABLES.items():
+        lines.extend([f"## Table {name}", "", "| column | type | meaning |", "|---|---|---|"])
+        lines.extend(f"| {column.name} | {column.type} | {column.description} |" for column in columns)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def generated_files() -> dict[str, str]:
+    """Path -> content of every file that is made from the catalogue."""
+    tables = {name: {column.name: column.type for column in columns} for name, columns in TABLES.items()}
+    return {
+        "infra/log_analytics/tables.json": json.dumps({"tables": tables}, indent=2) + "\n",
+        "infra/log_analytics/dcr.json": json.dumps(data_collection_rule(), indent=2) + "\n",
+        "docs/metrics.md": metrics_document(),
+    }
+
+
+if __name__ == "__main__":
+    for path, content in generated_files().items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(content)
+        print(path)
