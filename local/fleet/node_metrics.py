@@ -1,0 +1,131 @@
+"""From causes to the numbers of a node as a whole: CPU, load, processes, memory, paging, pressure.
+
+For the modules of local.fleet only. Arrays are (nodes, times).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from local.fleet.causes import Causes, Group
+from local.fleet.noise import Floats
+from local.fleet.pools import Pool
+
+
+def disk_busy(group: Group, causes: Causes) -> Floats:
+    """How busy the node's disks are taken together, 0 to 1: what I/O wait, blocked processes and pressure follow."""
+    disks = group.pool.disks
+    limit = sum(disk.bytes_per_second * max(disk.read_share, disk.write_share) for disk in disks)
+    asked = (causes.read + causes.write) / limit + causes.root_write / disks[0].bytes_per_second
+    return np.maximum(1.0 - np.exp(-1.8 * asked), causes.stall)
+
+
+def node_metrics(group: Group, causes: Causes) -> dict[str, Floats]:
+    """Every metric of catalogue.NODE_METRICS by key, unrounded."""
+    busy = disk_busy(group, causes)
+    blocked = _blocked(group, causes, busy)
+    return {
+        **_cpu(group, causes, busy),
+        **_processes(group, causes, blocked),
+        **_memory(group, causes),
+        **_pressure(causes, busy, blocked, group.pool),
+    }
+
+
+def _cpu(group: Group, causes: Causes, busy: Floats) -> dict[str, Floats]:
+    demand, modes = causes.demand[0], causes.walks["modes"]
+    steal = np.minimum(causes.steal, 0.9)
+    work = _saturated(demand) * (1.0 - steal)
+    system = work * np.clip(0.17 + 0.025 * modes + 0.10 * busy, 0.05, 0.45)
+    interrupts = work * 0.014 * np.exp(0.3 * causes.walks["traffic"])
+    nice = work * 0.006 * np.exp(modes)
+    waits = (0.10 * busy**1.3 + 0.55 * causes.stall) * np.exp(0.15 * causes.walks["write"])
+    return {
+        "cpu": np.minimum(work + steal, 1.0),
+        "cpu.user": work - system - interrupts - nice,
+        "cpu.system": system,
+        "cpu.nice": nice,
+        "cpu.iowait": np.clip(waits, 0.0, 0.96) * (1.0 - work - steal),
+        "cpu.irq": interrupts,
+        "cpu.steal": steal,
+    }
+
+
+def _saturated(demand: Floats) -> Floats:
+    """Utilization that a demand makes: equal to it while it is small, never quite 1."""
+    return demand / (1.0 + demand**8) ** 0.125 * 0.998
+
+
+def _blocked(group: Group, causes: Causes, busy: Floats) -> Floats:
+    expected = 2.0 * busy**1.6 + 9.0 * causes.stall
+    return np.maximum(expected + np.sqrt(expected) * group.noise.gaussian("blocked", group.time_ms), 0.0)
+
+
+def _processes(group: Group, causes: Causes, blocked: Floats) -> dict[str, Floats]:
+    noise, cpus, activity = group.noise, group.pool.cpus, causes.activity
+    stolen = 1.0 - np.minimum(causes.steal, 0.9)
+    averages = cpus * causes.demand[1:] / stolen * 1.06 + 0.1 + 9.0 * causes.waiting[1:]
+    running = cpus * causes.demand[0] / stolen
+    running = running + 0.6 * np.sqrt(running) * noise.gaussian("running", group.time_ms)
+    base = noise.constant("processes", *group.pool.load.processes)
+    created = (3.0 + 1.6 * cpus * activity) * np.exp(0.35 * causes.walks["processes"]) + causes.forks
+    return {
+        "load.1m": averages[0],
+        "load.5m": averages[1],
+        "load.15m": averages[2],
+        "cpu.switches": cpus
+        * (700.0 + 5_200.0 * _saturated(causes.demand[0]))
+        * np.exp(0.10 * causes.walks["modes"] + 0.03 * noise.gaussian("switches", group.time_ms)),
+        "procs": base * (1.0 + 0.03 * causes.walks["processes"]) + 25.0 * activity + 0.8 * causes.forks,
+        "procs.running": np.maximum(running, 1.0),
+        "procs.blocked": blocked,
+        "procs.created": created * np.exp(0.12 * noise.gaussian("created", group.time_ms)),
+    }
+
+
+def _memory(group: Group, causes: Causes) -> dict[str, Floats]:
+    pool, noise = group.pool, group.noise
+    used = np.clip(causes.memory, 0.02, 0.985)
+    age = group.seconds / noise.constant("cache/period", 70_000.0, 190_000.0) + noise.constant("cache/phase")
+    fill = 0.42 + 0.40 * np.sqrt(age % 1.0) + 0.05 * causes.walks["cache"]
+    cached = (1.0 - used) * np.clip(fill, 0.1, 0.92)
+    free = 1.0 - used - cached
+    available = np.maximum(free + 0.90 * cached - 0.004, 0.0)
+    tight = np.maximum(1.0 - available - 0.86, 0.0)
+    metrics = {
+        "mem": 1.0 - available,
+        "mem.used": used * pool.memory,
+        "mem.free": free * pool.memory,
+        "mem.cached": cached * pool.memory,
+        "mem.available": available * pool.memory,
+    }
+    return metrics | _swap(group, causes, tight)
+
+
+def _swap(group: Group, causes: Causes, tight: Floats) -> dict[str, Floats]:
+    """Nothing without swap; with it, cold pages lie there, and it fills and churns when memory is tight."""
+    if not group.pool.swap:
+        nothing = np.zeros_like(tight)
+        return {"swap": nothing, "swap.in": nothing, "swap.out": nothing}
+    share = group.noise.constant("swap", 0.01, 0.05) * (1.0 + 0.15 * causes.walks["cache"]) + 7.0 * tight
+    jump = group.noise.uniform("swapping", group.time_ms)
+    churn = tight * 400e6 * jump
+    return {
+        "swap": np.clip(share, 0.0, 1.0),
+        "swap.in": np.where(jump > 0.97, 4096.0 * 30, 0.0) + 0.7 * churn,
+        "swap.out": np.where(jump < 0.02, 4096.0 * 50, 0.0) + churn,
+    }
+
+
+def _pressure(causes: Causes, busy: Floats, blocked: Floats, pool: Pool) -> dict[str, Floats]:
+    queued = np.maximum(causes.demand[0] - 0.55, 0.0)
+    cpu = 0.03 * causes.demand[0] + 1.1 * queued**1.6 + 1.4 * causes.steal
+    tight = np.maximum(causes.memory - 0.90, 0.0)
+    io = 0.16 * busy**1.4 + 0.02 * blocked / pool.cpus + 0.7 * causes.stall
+    return {
+        "psi.cpu": 1.0 - np.exp(-cpu),
+        "psi.mem": np.clip(6.0 * tight, 0.0, 0.98),
+        "psi.mem.full": np.clip(3.6 * tight, 0.0, 0.95),
+        "psi.io": np.clip(io, 0.0, 0.99),
+        "psi.io.full": np.clip(io * (0.45 + 0.4 * causes.stall), 0.0, 0.97),
+    }
