@@ -34,8 +34,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 # Preloaded into Node: ends Azurite in order when our end of its standard input closes, even if we were killed.
 _END_WITH_PARENT = (
-    "data:text/javascript,"
-    "process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM')).resume().unref()"
+    "data:text/javascript,process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM')).resume().unref()"
 )
 
 
@@ -97,8 +96,7 @@ class Azurite:
         try:
             return cls(process, _ports(process))
         except BaseException:
-            process.kill()
-            process.wait()
+            _end(process)
             raise
 
     @property
@@ -110,15 +108,8 @@ class Azurite:
         return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};{''.join(endpoints)}"
 
     def stop(self) -> None:
-        """End it in order: SIGTERM keeps everything that was written, SIGKILL may lose the last seconds."""
-        self.process.terminate()
-        try:
-            self.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        """End it in order, so that everything written to it is kept."""
+        _end(self.process)
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +118,18 @@ class Azurite:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """SIGTERM keeps everything that was written; SIGKILL, the last resort, may lose the last seconds."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _ports(process: subprocess.Popen[str]) -> dict[str, int]:

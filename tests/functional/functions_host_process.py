@@ -130,7 +130,7 @@ class Host(Child):
         self._records = directory / "records.jsonl"
         self._records.touch()
         off = {*EVENT_HUB_FUNCTIONS, *TIMER_FUNCTIONS, "switched_off"} - set(only)
-        environment = {
+        self.settings = {
             "LOCAL_FUNCTIONS_MASTER_KEY": MASTER_KEY,
             "LOCAL_FUNCTIONS_HOST_KEY": HOST_KEY,
             "AzureWebJobsStorage": "unused",
@@ -141,7 +141,7 @@ class Host(Child):
             **{f"AzureWebJobs.{name}.Disabled": "true" for name in off},
             **settings,
         }
-        super().__init__(["local.functions_host", "--app", str(APP)], environment, directory)
+        super().__init__(["local.functions_host", "--app", str(APP)], self.settings, directory)
         self.url = ""
 
     def started(self) -> Self:
