@@ -9,6 +9,7 @@ import ssl
 import sys
 from pathlib import Path
 
+import duckdb
 from aiohttp import web
 
 from local.log_analytics.logs import log
@@ -80,7 +81,7 @@ def main() -> int:
     options = parse_arguments(sys.argv[1:])
     try:
         asyncio.run(serve(options))
-    except (SchemaError, OSError, ValueError) as error:
+    except (SchemaError, OSError, ValueError, duckdb.Error) as error:
         log("cannot_start", error=str(error))
         return 1
     return 0

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
 
-import duckdb
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -103,8 +102,8 @@ class Service:
             response = web.json_response(
                 ServiceError(error.status, "PathNotFoundError", error.reason).body(), status=error.status
             )
-        except duckdb.Error as error:
-            log("engine_failed", path=request.path, error=str(error))
+        except Exception as error:
+            log("request_failed", path=request.path, error=repr(error))
             response = web.json_response(ServiceError(500, "UnknownError", str(error)).body(), status=500)
         self._requests[api][response.status] += 1
         return response
