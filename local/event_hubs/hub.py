@@ -135,8 +135,9 @@ class Hub:
 
     def partition(self, partition_id: str) -> Partition:
         """Return a partition. Raises AmqpError if there is none of this id."""
-        if partition_id.isascii() and partition_id.isdigit() and int(partition_id) < len(self.partitions):
-            return self.partitions[int(partition_id)]
+        for partition in self.partitions:
+            if partition.id == partition_id:
+                return partition
         raise AmqpError(
             ARGUMENT_OUT_OF_RANGE,
             f"The specified partition '{partition_id:.50}' is invalid for an EventHub partition. "

@@ -125,6 +125,11 @@ def _message_id(properties: object) -> bytes:
 def _response(correlation_id: bytes, status: int, description: str, body: bytes) -> bytes:
     properties = encode_list([*[NULL] * 5, correlation_id])
     application_properties = _string_map(
-        {"status-code": encode_int(status), "status-description": encode_string(description)}
+        {
+            "status-code": encode_int(status),
+            "status-description": encode_string(description),
+            # Where the SDK for Python looks for it when it has asked $management.
+            "statusDescription": encode_string(description),
+        }
     )
     return b"".join((b"\x00\x53\x73", properties, b"\x00\x53\x74", application_properties, b"\x00\x53\x77", body))
