@@ -42,11 +42,12 @@ class ExponentialBackoff:
 
     def delays(self) -> Iterator[float]:
         """Growing waits, never above the maximum."""
-        wait = min(self.minimum, self.maximum)
-        for exponent in itertools.count():
+        wait, step = min(self.minimum, self.maximum), self.minimum
+        while True:
             yield wait
             if wait < self.maximum:
-                wait = min(self.minimum + self.minimum * 2**exponent * self.jitter(), self.maximum)
+                wait = min(self.minimum + step * self.jitter(), self.maximum)
+                step = min(step * 2, self.maximum * 2)  # bounded, because retries may go on for days
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from croniter import croniter
 
-_FIELD = re.compile(r"[0-9A-Za-z*,/\-]+")
+_NAMES = "sun|mon|tue|wed|thu|fri|sat|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_FIELD = re.compile(rf"(?:[0-9*,/\-]|{_NAMES})+", re.IGNORECASE)
 _MINUTE = timedelta(minutes=1)
 _SAMPLED_OCCURRENCES = 10
 
