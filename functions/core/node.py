@@ -7,11 +7,11 @@ magic and version, then gzip of: header length, header (JSON), last sample, dete
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import orjson
-from isal import igzip
-from isal.igzip_lib import IsalError as GzipError  # type: ignore[attr-defined,unused-ignore]
+from isal import igzip, isal_zlib
 
 from functions.core.detector import State
 from functions.core.ports import NodeKey
@@ -20,6 +20,7 @@ from functions.core.windows import WindowTable
 from telemetry.layout import Floats, Shape
 from telemetry.tables import FEATURES
 
+_GzipError = cast(type[Exception], isal_zlib.error)
 MAGIC = b"DMS\x01"
 
 Devices = tuple[tuple[str, ...], ...]
@@ -133,7 +134,7 @@ def decode_node(
         node.newest, node.last_ms, node.received_ms = header["newest"], header["last_ms"], header["received_ms"]
         node.silent, node.resource = header["silent"], header["resource"]
         node.score, node.score_metric = header["score"]
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, GzipError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, _GzipError) as error:
         if table is not None:
             table.release(allocated)
         raise StateUnreadable(f"{len(blob)} bytes of state of {'/'.join(key)} cannot be read: {error}") from None

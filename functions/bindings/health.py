@@ -1,0 +1,30 @@
+"""`health`: whether this app can do its work; for load balancers and people, without a key."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from functions.bindings.http import answer, public
+from functions.bindings.services import services
+from telemetry.errors import SettingsError, TransientError
+
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("health")
+@blueprint.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@public
+def health(req: func.HttpRequest) -> func.HttpResponse:
+    """GET /health : 200 when states and dead letters can be reached, 503 with the reason otherwise."""
+    checks: dict[str, str] = {}
+    try:
+        shared = services()
+        checks["settings"] = "pass"
+        shared.directory.page(limit=1, continuation=None, filters={})
+        checks["stateStorage"] = "pass"
+        shared.dead_letters.page(limit=1, continuation=None)
+        checks["deadLetters"] = "pass"
+    except (SettingsError, TransientError) as error:
+        checks[type(error).__name__] = str(error)
+        return answer({"status": "fail", "checks": checks}, status=503)
+    return answer({"status": "pass", "checks": checks})
