@@ -1,0 +1,5 @@
+"""One file per subsystem of a node, each a `Collector`. Imported by the agent only.
+
+A collector reads and reports; it never measures itself, retries, logs or computes rates: `agent.sampler` times it
+and survives its failures, `agent.rates` turns its counters into rates.
+"""

@@ -1,0 +1,95 @@
+"""Which file systems this node has: mounts, and which of them stand for a real disk. For the filesystem collector."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from agent.collectors import procfs
+
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+class Mount(NamedTuple):
+    """One line of mountinfo (proc(5))."""
+
+    device_id: str
+    """major:minor of the file system; the same for all mounts of it."""
+    root: str
+    """The directory of the file system that is mounted: '/' unless it is a bind mount of a part."""
+    mountpoint: str
+    type: str
+    source: str
+
+
+def parse_mountinfo(content: bytes) -> list[Mount]:
+    """Reads mountinfo; lines that are none are left out."""
+    mounts = []
+    for line in os.fsdecode(content).split("\n"):
+        before, separator, after = line.partition(" - ")
+        fields, tail = before.split(" "), after.split(" ")
+        if separator and len(fields) >= 6 and len(tail) >= 2:
+            mounts.append(Mount(fields[2], _unescape(fields[3]), _unescape(fields[4]), tail[0], _unescape(tail[1])))
+    return mounts
+
+
+def disk_types(filesystems: bytes) -> frozenset[str]:
+    """Reads /proc/filesystems: the types that live on a block device, and zfs, which hides its devices."""
+    types = [line.split("\t") for line in filesystems.decode(errors="replace").splitlines()]
+    return frozenset(name for flag, name in (t for t in types if len(t) == 2) if flag != "nodev" or name == "zfs")
+
+
+def choose(mounts: Iterable[Mount], types: frozenset[str], exclude: re.Pattern[str]) -> list[str]:
+    """Picks one mount point for every file system of the given types, so that nothing is counted twice.
+
+    Bind mounts share the device number with what they show; subvolumes of btrfs have numbers of their own but
+    share the source. The mount of the whole file system with the shortest path stands for all of them.
+    """
+    visible = {mount.mountpoint: mount for mount in mounts}  # a later mount hides what was there before
+    candidates = [mount for mount in visible.values() if mount.type in types and not exclude.search(mount.mountpoint)]
+    candidates.sort(key=lambda mount: (mount.root != "/", len(mount.mountpoint), mount.mountpoint))
+    seen: set[str] = set()
+    chosen = []
+    for mount in candidates:
+        identities = {mount.device_id}
+        if mount.source.startswith("/dev/"):
+            identities.add(mount.source)
+        if seen.isdisjoint(identities):
+            chosen.append(mount.mountpoint)
+        seen |= identities
+    return sorted(chosen)
+
+
+class MountTable:
+    """The mount points to look at, read again only when the kernel says that a mount has changed."""
+
+    def __init__(self, proc: str, mount_exclude: str, type_exclude: str) -> None:
+        self._proc = proc
+        self._mount_exclude = re.compile(mount_exclude)
+        self._type_exclude = re.compile(type_exclude)
+        self._watch: int | None = None
+        self._poll = select.poll()
+        self._mountpoints: list[str] = []
+
+    def mountpoints(self) -> list[str]:
+        """Gives the current mount points; reading a hundred lines of mountinfo is left out while none changes."""
+        if self._watch is None:
+            self._watch = os.open(f"{self._proc}/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+            self._poll.register(self._watch, select.POLLERR | select.POLLPRI)
+            self._mountpoints = self._read()
+        elif self._poll.poll(0):
+            self._mountpoints = self._read()
+        return self._mountpoints
+
+    def _read(self) -> list[str]:
+        types = disk_types(procfs.read(f"{self._proc}/filesystems"))
+        wanted = frozenset(name for name in types if not self._type_exclude.search(name))
+        return choose(parse_mountinfo(procfs.read(f"{self._proc}/self/mountinfo")), wanted, self._mount_exclude)
+
+
+def _unescape(field: str) -> str:
+    """Turns the kernel's octal escapes (blank, tab, newline, backslash) back."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)

@@ -1,0 +1,1 @@
+"""Ways out of the agent. For the service and `agent.delivery`."""

@@ -1,0 +1,159 @@
+"""Takes one sample: runs the collectors, turns counters into rates, rounds. For the sampling loop.
+
+This is the runner of node_exporter's kind: it times collectors and counts their failures, they know nothing of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from agent.clock import Clock, Stamps
+from agent.collectors.collector import Collector, Reading
+from agent.rates import RateMeter
+from agent.time_limits import Outcome, TimeLimitedRuns
+from telemetry.catalogue import NODE_METRICS, Kind, Metric, round_for_wire
+
+log = logging.getLogger(__name__)
+
+SHORTEST_MEMORY = 60.0
+"""Counters are remembered for three sample intervals, but at least so many seconds."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """What a node was like at one instant; ready for the wire. What could not be read is absent."""
+
+    time: int
+    """Epoch milliseconds, later than the sample before."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    devices: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """Class -> device -> metric -> value."""
+    seconds: float = 0.0
+    """How long all collectors took."""
+
+
+@dataclass(slots=True)
+class CollectorStatistics:
+    """How a collector has been doing since the agent started."""
+
+    runs: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    """Duration of the last run."""
+    refused: int = 0
+    """Values outside the metric's range in the catalogue: sent as null."""
+    problem: str | None = None
+    """Why the last run failed; None when it did not."""
+
+
+class Sampler:
+    """Runs collectors side by side with their failures: a failing, hanging or lying one costs its own readings only.
+
+    `statistics` and `counters` are for whoever reports on the agent itself or wants counters as they are.
+    """
+
+    def __init__(self, collectors: Sequence[Collector], clock: Clock, interval: float) -> None:
+        self._collectors = collectors
+        self._clock = clock
+        self._stamps = Stamps()
+        self._rates = RateMeter(longest_gap=max(SHORTEST_MEMORY, 3 * interval))
+        self._runs: TimeLimitedRuns[_Collected] = TimeLimitedRuns(time_limit(interval), "collectors")
+        self._metrics = {
+            collector.name: {
+                metric.key: metric
+                for metric in (collector.device_class.metrics if collector.device_class else NODE_METRICS)
+            }
+            for collector in collectors
+        }
+        self.statistics = {collector.name: CollectorStatistics() for collector in collectors}
+        self.counters: dict[str, tuple[Reading, ...]] = {collector.name: () for collector in collectors}
+        """By collector, the readings of the last sample as they were read: counters as totals."""
+
+    def sample(self) -> Sample:
+        """Reads the node once. Raises nothing on account of a collector."""
+        sample = Sample(self._stamps.next(self._clock.epoch_ms()))
+        started = self._clock.monotonic()
+        outcomes = self._runs.run({c.name: partial(self._collect, c) for c in self._collectors})
+        for collector in self._collectors:
+            self._take(collector, outcomes[collector.name], sample)
+        ended = self._clock.monotonic()
+        self._rates.forget_unseen(ended)
+        sample.seconds = ended - started
+        return sample
+
+    def _collect(self, collector: Collector) -> _Collected:
+        return _Collected(self._clock.monotonic(), tuple(collector.collect()))
+
+    def _take(self, collector: Collector, outcome: Outcome[_Collected], sample: Sample) -> None:
+        statistics = self.statistics[collector.name]
+        statistics.runs += 1
+        statistics.seconds = outcome.seconds
+        problem = _problem(outcome)
+        collected = outcome.value or _Collected(0.0, ())
+        self.counters[collector.name] = collected.readings
+        try:
+            for reading in collected.readings:
+                self._add(collector, reading, collected.at, sample)
+        except KeyError as unknown:
+            problem = f"it delivers {unknown}, which the catalogue does not have for it"
+        if problem:
+            statistics.failures += 1
+        if problem and not statistics.problem:
+            log.warning("collector_failed", extra={"collector": collector.name, "problem": problem})
+        elif statistics.problem and not problem:
+            log.info("collector_recovered", extra={"collector": collector.name})
+        statistics.problem = problem
+
+    def _add(self, collector: Collector, reading: Reading, at: float, sample: Sample) -> None:
+        metric = self._metrics[collector.name][reading.key]
+        value: float | None = reading.value
+        if metric.kind is Kind.RATE:
+            series = (collector.name, reading.key, reading.device)
+            value = self._rates.rate(series, reading.value, at, upper=metric.upper, wraps_at=reading.wraps_at)
+        if value is None:
+            return
+        sendable = _for_wire(metric, value)
+        if sendable is None:
+            self.statistics[collector.name].refused += 1
+        elif reading.device is None or collector.device_class is None:
+            sample.metrics[reading.key] = sendable
+        else:
+            devices = sample.devices.setdefault(collector.device_class.key, {})
+            devices.setdefault(reading.device, {})[reading.key] = sendable
+
+
+def time_limit(interval: float) -> float:
+    """Gives the seconds a collector may take: half a sample interval, within 0.5 s and 5 s."""
+    return min(5.0, max(0.5, interval / 2))
+
+
+@dataclass(frozen=True, slots=True)
+class _Collected:
+    """A collector's readings and when, on the monotonic clock, it began to read them."""
+
+    at: float
+    readings: tuple[Reading, ...]
+
+
+def _problem(outcome: Outcome[_Collected]) -> str | None:
+    if outcome.overdue:
+        return "it hangs: no answer within its time limit"
+    if outcome.error is not None:
+        return f"{type(outcome.error).__name__}: {outcome.error}"[:300]
+    return None
+
+
+def _for_wire(metric: Metric, value: float) -> float | None:
+    """Rounds as receivers expect; None for what they would refuse.
+
+    A share of time comes out a little over 1 when the kernel counts it in jiffies and the interval is short.
+    """
+    if metric.unit == "1" and metric.kind is Kind.RATE and 1 < value < 2:
+        value = 1.0
+    if not math.isfinite(value) or not 0 <= value <= metric.upper:
+        return None
+    return round_for_wire(metric, value)

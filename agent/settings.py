@@ -1,0 +1,265 @@
+"""The agent's settings, from environment variables, checked once at start. For the command line.
+
+All problems are reported together, each with the value that was found and what would be right. An empty variable
+counts as unset. A variable that begins with AGENT_ but is unknown is a problem too: it is a typing error.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.collectors.disk import DEFAULT_EXCLUDE as DISK_EXCLUDE
+from agent.collectors.filesystem import DEFAULT_MOUNT_EXCLUDE, DEFAULT_TYPE_EXCLUDE
+from agent.collectors.network import DEFAULT_EXCLUDE as NETWORK_EXCLUDE
+from agent.hub_settings import HubSettings, read_hub
+from telemetry.errors import SettingsError
+
+COLLECTORS = ("cpu", "memory", "disk", "filesystem", "network", "pressure")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+MAX_SAMPLES = 600
+"""Samples in one envelope; receivers refuse more."""
+MAX_SPREAD = 10.0
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+_NAME_RULE = "1-128 letters, digits, '.', '_', '-', beginning and ending with a letter or digit"
+KNOWN = frozenset(
+    {
+        "AGENT_CLUSTER",
+        "AGENT_NODE",
+        "AGENT_POOL",
+        "AGENT_SAMPLE_INTERVAL",
+        "AGENT_PUBLISH_INTERVAL",
+        "AGENT_PUBLISH_SPREAD",
+        "AGENT_SPOOL_DIR",
+        "AGENT_SPOOL_MAX_BYTES",
+        "AGENT_SPOOL_MAX_AGE",
+        "AGENT_SPOOL_FSYNC",
+        "AGENT_STATUS_FILE",
+        "AGENT_LOG_LEVEL",
+        "AGENT_COLLECTORS",
+        "AGENT_DISK_EXCLUDE",
+        "AGENT_MOUNT_EXCLUDE",
+        "AGENT_FS_TYPE_EXCLUDE",
+        "AGENT_NET_EXCLUDE",
+        "AGENT_PROCFS",
+    }
+)
+"""Every variable of the agent's own; the event hub's are in `agent.hub_settings`."""
+_SERVICE_LINK = re.compile(r"AGENT(_.+)?_(SERVICE_(HOST|PORT)|PORT)(_.*)?")
+"""What Kubernetes puts into every pod beside a Service named agent: nobody's typing error."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorSettings:
+    """What to read, and what to leave out of it."""
+
+    enabled: tuple[str, ...] = COLLECTORS
+    procfs: str = "/proc"
+    disk_exclude: str = DISK_EXCLUDE
+    mount_exclude: str = DEFAULT_MOUNT_EXCLUDE
+    fs_type_exclude: str = DEFAULT_TYPE_EXCLUDE
+    net_exclude: str = NETWORK_EXCLUDE
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """Where envelopes wait for their acknowledgement, and how many may."""
+
+    directory: Path = Path("/var/lib/devops-monitor/spool")
+    max_bytes: int = 64 * 1024 * 1024
+    max_age: float = 86_400.0
+    fsync: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the agent can be told."""
+
+    cluster: str
+    node: str
+    pool: str | None = None
+    sample_interval: float = 10.0
+    publish_interval: float = 30.0
+    publish_spread: float = 10.0
+    """Envelopes are sent up to so many seconds later, every node by its own share: all sample at the same instants."""
+    log_level: str = "info"
+    status_file: Path | None = None
+    collectors: CollectorSettings = field(default_factory=CollectorSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+    hub: HubSettings | None = None
+    """None when nothing is published."""
+
+    @property
+    def samples_per_envelope(self) -> int:
+        """How many samples fill a publish interval."""
+        return max(1, math.floor(self.publish_interval / self.sample_interval + 1e-9))
+
+    def summary(self) -> dict[str, object]:
+        """Gives what a person wants to see at start; no secret among it."""
+        return {
+            "cluster": self.cluster,
+            "node": self.node,
+            "pool": self.pool,
+            "sample_interval": self.sample_interval,
+            "publish_interval": self.publish_interval,
+            "collectors": list(self.collectors.enabled),
+            "spool_dir": str(self.spool.directory),
+            "event_hub": self.hub.name if self.hub else None,
+            "credential": None
+            if self.hub is None
+            else "connection string"
+            if self.hub.namespace is None
+            else "identity",
+        }
+
+
+def read_settings(environ: Mapping[str, str], *, publishing: bool) -> Settings:
+    """Reads and checks the settings; without `publishing` the cluster and the event hub may be missing.
+
+    Raises SettingsError with every problem.
+    """
+    reader = _Reader(environ)
+    reader.refuse_unknown()
+    cluster = reader.name("AGENT_CLUSTER", required=publishing) or "local"
+    if not reader.get("AGENT_NODE") and reader.get("NODE_NAME"):
+        node = reader.name("NODE_NAME")
+    else:
+        node = reader.name("AGENT_NODE") or name_from_hostname(socket.gethostname())
+    sample_interval = reader.number("AGENT_SAMPLE_INTERVAL", 10.0, 0.1, 3600)
+    publish_interval = reader.number("AGENT_PUBLISH_INTERVAL", max(30.0, sample_interval), 0.1, 3600)
+    if publish_interval < sample_interval:
+        reader.problem(
+            f"AGENT_PUBLISH_INTERVAL must be at least AGENT_SAMPLE_INTERVAL ({sample_interval:g} s), "
+            f"got {publish_interval:g}"
+        )
+    elif publish_interval / sample_interval > MAX_SAMPLES:
+        reader.problem(
+            f"AGENT_PUBLISH_INTERVAL must be at most {MAX_SAMPLES} times AGENT_SAMPLE_INTERVAL "
+            f"({MAX_SAMPLES * sample_interval:g} s), got {publish_interval:g}"
+        )
+    spread = reader.number("AGENT_PUBLISH_SPREAD", min(sample_interval, MAX_SPREAD), 0, 60)
+    defaults = SpoolSettings()
+    status_file = reader.get("AGENT_STATUS_FILE")
+    settings = Settings(
+        cluster=cluster,
+        node=node or "",
+        pool=reader.get("AGENT_POOL"),
+        sample_interval=sample_interval,
+        publish_interval=publish_interval,
+        publish_spread=spread,
+        log_level=reader.choice("AGENT_LOG_LEVEL", "info", LOG_LEVELS),
+        status_file=Path(status_file) if status_file else None,
+        collectors=CollectorSettings(
+            enabled=reader.choices("AGENT_COLLECTORS", COLLECTORS),
+            procfs=reader.directory("AGENT_PROCFS", "/proc"),
+            disk_exclude=reader.pattern("AGENT_DISK_EXCLUDE", DISK_EXCLUDE),
+            mount_exclude=reader.pattern("AGENT_MOUNT_EXCLUDE", DEFAULT_MOUNT_EXCLUDE),
+            fs_type_exclude=reader.pattern("AGENT_FS_TYPE_EXCLUDE", DEFAULT_TYPE_EXCLUDE),
+            net_exclude=reader.pattern("AGENT_NET_EXCLUDE", NETWORK_EXCLUDE),
+        ),
+        spool=SpoolSettings(
+            directory=Path(reader.get("AGENT_SPOOL_DIR") or defaults.directory),
+            max_bytes=int(reader.number("AGENT_SPOOL_MAX_BYTES", defaults.max_bytes, 64 * 1024, 2**40)),
+            max_age=reader.number("AGENT_SPOOL_MAX_AGE", defaults.max_age, 1, 7 * 86_400),
+            fsync=reader.choice("AGENT_SPOOL_FSYNC", "false", ("true", "false")) == "true",
+        ),
+        hub=read_hub(environ, reader.problems, required=publishing),
+    )
+    if reader.problems:
+        raise SettingsError(reader.problems)
+    return settings
+
+
+def name_from_hostname(hostname: str) -> str:
+    """Makes a valid node name of a host name: lower case, what is not allowed becomes '-'."""
+    cleaned = re.sub(r"[^a-z0-9._-]", "-", hostname.lower())[:128].strip("._-")
+    return cleaned or "unnamed-node"
+
+
+class _Reader:
+    """Takes single variables, notes what is wrong with them, and goes on with their default."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def problem(self, text: str) -> None:
+        self.problems.append(text)
+
+    def get(self, variable: str) -> str | None:
+        return self._environ.get(variable, "").strip() or None
+
+    def refuse_unknown(self) -> None:
+        for variable in sorted(self._environ):
+            if variable.startswith("AGENT_") and variable not in KNOWN and not _SERVICE_LINK.fullmatch(variable):
+                self.problem(f"{variable} is not a setting of the agent{_suggestion(variable)}; correct or remove it")
+
+    def name(self, variable: str, *, required: bool = False) -> str | None:
+        value = self.get(variable)
+        if value is None:
+            if required:
+                self.problem(f"{variable} must be set to publish: {_NAME_RULE}")
+        elif not _NAME.fullmatch(value):
+            self.problem(f"{variable} must be {_NAME_RULE}, got {value!r:.160}")
+        return value
+
+    def number(self, variable: str, default: float, low: float, high: float) -> float:
+        text = self.get(variable)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            self.problem(f"{variable} must be a number from {low:.12g} to {high:.12g}, got {text!r:.80}")
+            return default
+        return value
+
+    def choice(self, variable: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = (self.get(variable) or default).lower()
+        if value not in allowed:
+            self.problem(f"{variable} must be one of {', '.join(allowed)}, got {value!r:.80}")
+            return default
+        return value
+
+    def choices(self, variable: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        text = self.get(variable)
+        if text is None:
+            return allowed
+        chosen = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
+        if not chosen or not set(chosen) <= set(allowed):
+            self.problem(f"{variable} must be a comma-separated list of {', '.join(allowed)}, got {text!r:.160}")
+            return allowed
+        return chosen
+
+    def pattern(self, variable: str, default: str) -> str:
+        text = self.get(variable)
+        if text is None:
+            return default
+        try:
+            re.compile(text)
+        except re.error as error:
+            self.problem(
+                f"{variable} must be a regular expression ({error}), got {text!r:.160}; to exclude nothing: ^$"
+            )
+            return default
+        return text
+
+    def directory(self, variable: str, default: str) -> str:
+        text = self.get(variable) or default
+        if not Path(text).is_dir():
+            self.problem(f"{variable} must be a directory that exists, got {text!r:.160}")
+        return text
+
+
+def _suggestion(variable: str) -> str:
+    import difflib  # only for a process that will not start
+
+    close = difflib.get_close_matches(variable, KNOWN, 1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,1 @@
+"""Envelopes that wait for their acknowledgement. For the service and `agent.delivery`."""
