@@ -38,7 +38,7 @@ def ingest(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - th
     if not events:
         return
     started = time.time()
-    context = events[0].metadata["PartitionContext"]
+    context = (events[0].metadata or {})["PartitionContext"]
     hub, partition = context["EventHubName"], context["PartitionId"]
     batch = [_event(event, hub, partition) for event in events]
     shared = services()
