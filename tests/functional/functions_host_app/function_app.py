@@ -4,6 +4,7 @@ Every function appends JSON lines to the file named by RECORDS. An event's body 
 its batch fail, `sleep` how many seconds the function takes.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -115,11 +116,18 @@ def admins_only(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse("admin", status_code=200)
 
 
+@app.route(route="cancelled", auth_level=func.AuthLevel.ANONYMOUS)
+async def cancelled(req: func.HttpRequest) -> func.HttpResponse:
+    raise asyncio.CancelledError("by the app itself")
+
+
 @app.route(route="broken", auth_level=func.AuthLevel.ANONYMOUS)
 def broken(req: func.HttpRequest) -> func.HttpResponse:
     match req.params.get("how"):
         case "exit":
             raise SystemExit(3)
+        case "interrupt":
+            raise KeyboardInterrupt
         case "none":
             return None  # type: ignore[return-value]
         case "sleep":

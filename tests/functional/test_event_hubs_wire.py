@@ -1,4 +1,4 @@
-"""Whatever bytes a client sends: it is told and disconnected alone, and it costs no memory."""
+"""The wire: whatever bytes a client sends, it is told and disconnected alone, and it costs no memory."""
 
 import asyncio
 import contextlib
@@ -326,6 +326,16 @@ async def test_mutated_traffic_never_kills_the_broker(broker):
 
     async with client_of(broker, traffic) as client:
         assert (await client.frames())[-1] == (CLOSE, [None])
+
+
+async def test_a_client_that_asks_for_heartbeats_gets_them(broker):
+    idle_timeout_ms = amqp.encode_uint(250)
+    fields = (amqp.encode_string("test"), amqp.NULL, amqp.encode_uint(65536), amqp.NULL, idle_timeout_ms)
+    async with client_of(broker, AMQP_HEADER + frame(OPEN, *fields)) as client:
+        assert (await client.frame())[0] == OPEN
+
+        for _ in range(3):
+            assert await asyncio.wait_for(client.reader.readexactly(8), 5) == b"\x00\x00\x00\x08\x02\x00\x00\x00"
 
 
 async def test_a_client_that_never_opens_is_disconnected(broker, monkeypatch):
