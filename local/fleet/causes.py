@@ -105,7 +105,7 @@ def causes_of(group: Group) -> Causes:
     swing = np.einsum("ho,ont->hnt", _HORIZON_WEIGHTS, octaves[:, 0])
     jitter = load.jitter * noise.constant("jitter", 0.8, 1.25)
     demand = level * np.exp(jitter * swing) + load.jobs * batch * (1.0 + 0.05 * swing)
-    demand[0] += 0.03 * bursts(noise, "requests", seconds, 40.0, 0.08)
+    demand[0] += 0.02 * bursts(noise, "requests", seconds, 40.0, 0.08)
     demand[0] *= np.exp(0.06 * noise.gaussian("sample", group.time_ms))
     demand += 0.012
     activity = demand[0].copy()

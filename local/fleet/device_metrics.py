@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from local.fleet.causes import Causes, Group
+from local.fleet.node_metrics import whole_pages
 from local.fleet.noise import Floats
 from local.fleet.pools import Disk, Filesystem, Interface, Pool
 from local.fleet.waveforms import saw_tooth
@@ -84,7 +85,8 @@ def _filesystem(group: Group, causes: Causes, filesystem: Filesystem) -> dict[st
         inodes = inodes + 0.25 * causes.images
         own = own + causes.filling
     full = np.clip(own, 0.0, 1.0)
-    return {"used": full * (1.0 - _RESERVED) * filesystem.size, "full": full, "inodes": np.clip(inodes, 0.0, 1.0)}
+    used = whole_pages(full * (1.0 - _RESERVED) * filesystem.size)
+    return {"used": used, "full": full, "inodes": np.clip(inodes, 0.0, 1.0)}
 
 
 def _interface(group: Group, causes: Causes, interface: Interface) -> dict[str, Floats]:

@@ -92,14 +92,22 @@ def _memory(group: Group, causes: Causes) -> dict[str, Floats]:
     free = 1.0 - used - cached
     available = np.maximum(free + 0.90 * cached - 0.004, 0.0)
     tight = np.maximum(1.0 - available - 0.86, 0.0)
+    used_bytes, cached_bytes, available_bytes = (
+        whole_pages(share * pool.memory) for share in (used, cached, available)
+    )
     metrics = {
         "mem": 1.0 - available,
-        "mem.used": used * pool.memory,
-        "mem.free": free * pool.memory,
-        "mem.cached": cached * pool.memory,
-        "mem.available": available * pool.memory,
+        "mem.used": used_bytes,
+        "mem.free": pool.memory - used_bytes - cached_bytes,
+        "mem.cached": cached_bytes,
+        "mem.available": available_bytes,
     }
     return metrics | _swap(group, causes, tight)
+
+
+def whole_pages(size: Floats) -> Floats:
+    """Sizes as the kernel counts them."""
+    return np.rint(size / 4096.0) * 4096.0
 
 
 def _swap(group: Group, causes: Causes, tight: Floats) -> dict[str, Floats]:

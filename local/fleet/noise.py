@@ -96,5 +96,5 @@ def _gaussian(words: _Words) -> Floats:
     """The sum of four uniform numbers, which is as good as a Gaussian here and cannot be far out."""
     total = (words & _LOW_16) + ((words >> np.uint64(16)) & _LOW_16)
     total += ((words >> np.uint64(32)) & _LOW_16) + (words >> np.uint64(48))
-    centred: Floats = total.astype(np.float64) - 131_070.0
-    return centred * (3.0**0.5 / 65_536.0)
+    scaled: Floats = (total.astype(np.float64) - 131_070.0) * (3.0**0.5 / 65_536.0)
+    return scaled

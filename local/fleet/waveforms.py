@@ -67,7 +67,7 @@ def jobs(
 
 
 def bursts(noise: Noise, stream: str, seconds: Floats, slot: float, probability: float) -> Floats:
-    """Short, rare and heavy-tailed: mostly 0, sometimes around 1, seldom 10 and more; never above 30."""
+    """Short, rare and heavy-tailed: mostly 0, sometimes around 1, seldom 10 and more; never above 60."""
     position = seconds / slot + noise.constant(f"{stream}/phase")
     index = np.floor(position).astype(np.int64)
     chance = noise.uniform(f"{stream}/chance", index)
@@ -75,4 +75,5 @@ def bursts(noise: Noise, stream: str, seconds: Floats, slot: float, probability:
     start = 0.5 * noise.uniform(f"{stream}/start", index)
     end = start + 0.1 + 0.4 * noise.uniform(f"{stream}/length", index)
     inside = position - index
+    size *= np.exp(0.2 * noise.gaussian(f"{stream}/sample", np.rint(seconds * 1000.0).astype(np.int64)))
     return np.where((chance < probability) & (inside >= start) & (inside < end), size, 0.0)
