@@ -123,8 +123,8 @@ class EnvelopeReader:
             self._known.clear()
         try:
             document = self._parser.parse(plain)
-        except ValueError:
-            return
+        except (ValueError, RuntimeError):
+            return  # what only orjson reads, such as integers of more than 64 bits
         metrics, devices = document["metrics"], document["devices"]
         present = [
             (index, device_class.key, device_class.identity)
@@ -171,7 +171,7 @@ class EnvelopeReader:
                     return None
                 buffers.append(block["values"].as_buffer(of_type="d"))
                 names[index] = tuple(block[identity].as_list())
-        except (KeyError, TypeError, ValueError, AttributeError, ValidationError):
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ValidationError):
             return None
         finally:
             del document, metrics, devices, block  # the parser is reusable only when nothing points into it
