@@ -88,8 +88,10 @@ class _Known:
 
     resource_members: int | None
     class_keys: list[tuple[int, str, str]]
-    """(index, class, identity) of the device classes that are there."""
+    """(index, class, identity) of the device classes that are there, in the document's order."""
     keys_text: list[bytes]
+    sizes: list[int]
+    """Bytes of the numbers of the node's metrics and of each class that is there."""
     layout: Layout
 
 
@@ -119,6 +121,8 @@ class EnvelopeReader:
         return frame
 
     def _learn(self, skeleton: bytes, plain: bytes, frame: Frame) -> None:
+        if b"\\" in skeleton or plain[:1] != b"{":
+            return  # what an escape hides, or what comes before the document, a skeleton does not show
         if len(self._known) >= MAX_SKELETONS:
             self._known.clear()
         try:
@@ -127,24 +131,30 @@ class EnvelopeReader:
             return  # what only orjson reads, such as integers of more than 64 bits
         metrics, devices = document["metrics"], document["devices"]
         present = [
-            (index, device_class.key, device_class.identity)
+            (index, name, device_class.identity)
+            for name in devices
             for index, device_class in enumerate(DEVICE_CLASSES)
-            if device_class.key in devices
+            if device_class.key == name
         ]
         if len(present) != len(devices):
             return  # a class of a newer agent: nothing would prove that no name is given twice
         texts = [metrics["keys"].mini, *(devices[name]["keys"].mini for _, name, _ in present)]
         del document, metrics, devices
         members = None if frame.resource is None else len(frame.resource)
-        self._known[skeleton] = _Known(members, present, texts, frame.layout)
+        samples, node_keys, class_keys, shape = frame.layout.key
+        columns = [len(node_keys), *(len(class_keys[index]) * shape.devices[index] for index, _, _ in present)]
+        sizes = [8 * samples * count for count in columns]
+        self._known[skeleton] = _Known(members, present, texts, sizes, frame.layout)
 
     def _parse_like(self, known: _Known, plain: bytes) -> Frame | None:
         """The fast way; None sends the document the careful way.
 
         As the skeleton fixes how many members each object has, finding every expected name in an object
-        proves that none is given twice.
+        proves that none is given twice. It does not tell [] from [1], so each list's length is compared.
         """
         document = metrics = devices = block = None
+        if plain[:1] != b"{":
+            return None
         try:
             document = self._parser.parse(plain)
             head: dict[str, Any] = {
@@ -160,11 +170,15 @@ class EnvelopeReader:
                 if len(head["resource"]) != known.resource_members:
                     return None
             HEAD.validate_python(head)
+            if type(head["version"]) is not int or len(head["time"]) != known.layout.key.samples:
+                return None  # 1.0 and true equal 1
             metrics, devices = document["metrics"], document["devices"]
             if metrics["keys"].mini != known.keys_text[0]:
                 return None
             buffers = [metrics["values"].as_buffer(of_type="d")]
             names: list[tuple[str, ...]] = [()] * len(DEVICE_CLASSES)
+            if list(devices) != [name for _, name, _ in known.class_keys]:
+                return None
             for text, (index, name, identity) in zip(known.keys_text[1:], known.class_keys, strict=False):
                 block = devices[name]
                 if block["keys"].mini != text:
@@ -175,9 +189,7 @@ class EnvelopeReader:
             return None
         finally:
             del document, metrics, devices, block  # the parser is reusable only when nothing points into it
-        values = b"".join(buffers)
-        layout = known.layout
-        if len(values) != 8 * layout.width * layout.key.samples or not all(map(are_device_names, names)):
+        if [memoryview(buffer).nbytes for buffer in buffers] != known.sizes or not all(map(are_device_names, names)):
             return None
         return Frame(
             head["cluster"],
@@ -185,9 +197,9 @@ class EnvelopeReader:
             head["instance"],
             head["seq"],
             head["time"],
-            layout,
+            known.layout,
             tuple(names),
-            values,
+            b"".join(buffers),
             head.get("resource"),
         )
 
