@@ -47,11 +47,11 @@ def parse_carefully(plain: bytes) -> Frame:
     class_keys: list[tuple[str, ...]] = []
     names: list[tuple[str, ...]] = []
     for device_class in DEVICE_CLASSES:
-        block = devices.get(device_class.key)
-        if block is None:
+        if device_class.key not in devices:
             class_keys.append(())
             names.append(())
             continue
+        block = devices[device_class.key]
         where = f"devices.{device_class.key}"
         if not isinstance(block, dict):
             raise _invalid(where, block, "must be an object")
