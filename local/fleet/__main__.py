@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from local.fleet.model import FleetModel
 from local.fleet.options import Options, read_options
-from local.fleet.publishers import EventHubPublisher, Publisher, StandardOutput
+from local.fleet.publishers import EventHubPublisher, Publisher, StandardOutput, event_hub
 from local.fleet.reporting import Ledger, Report, configure_logging, iso, write_labels
 from local.fleet.simulation import simulate
 from telemetry.errors import SettingsError
@@ -71,7 +71,8 @@ async def _run(options: Options) -> None:
 def _publisher(options: Options, ledger: Ledger) -> Publisher:
     if options.connection_string is None:
         return StandardOutput(ledger.acknowledge)
-    return EventHubPublisher(options.connection_string, options.hub, ledger.acknowledge, senders=options.senders)
+    connect = event_hub(options.connection_string, options.hub)
+    return EventHubPublisher(connect, ledger.acknowledge, senders=options.senders)
 
 
 def _tell_start(options: Options) -> None:

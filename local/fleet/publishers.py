@@ -88,17 +88,33 @@ class StandardOutput:
         """Has nothing to close."""
 
 
+class Client(Protocol):
+    """What a sender needs of the SDK's EventHubProducerClient."""
+
+    async def send_batch(self, event_data_batch: list[EventData | AmqpAnnotatedMessage], *, partition_key: str) -> None:
+        """Returns when the events are acknowledged."""
+
+    async def close(self) -> None:
+        """Closes the connection."""
+
+
+def event_hub(connection_string: str, hub: str) -> Callable[[], Client]:
+    """Makes clients of an event hub; nothing is connected before the first send."""
+
+    def connect() -> Client:
+        return EventHubProducerClient.from_connection_string(
+            connection_string, eventhub_name=hub, retry_total=1, retry_backoff_factor=0.2, retry_backoff_max=1
+        )
+
+    return connect
+
+
 class EventHubPublisher:
     """Publishes over several connections, each with its share of the nodes."""
 
     def __init__(
-        self, connection_string: str, hub: str, acknowledged: Acknowledged, *, senders: int = 4, limit: int = 20_000
+        self, connect: Callable[[], Client], acknowledged: Acknowledged, *, senders: int = 4, limit: int = 5_000
     ) -> None:
-        def connect() -> EventHubProducerClient:
-            return EventHubProducerClient.from_connection_string(
-                connection_string, eventhub_name=hub, retry_total=1, retry_backoff_factor=0.2, retry_backoff_max=1
-            )
-
         self._acknowledged = acknowledged
         self._limit = limit
         self._pending = 0
@@ -137,11 +153,11 @@ class EventHubPublisher:
 class _Sender:
     """One connection: node after node, one batch in flight, repeated until it is acknowledged."""
 
-    def __init__(self, number: int, connect: Callable[[], EventHubProducerClient], acknowledged: Acknowledged) -> None:
+    def __init__(self, number: int, connect: Callable[[], Client], acknowledged: Acknowledged) -> None:
         self._number = number
         self._connect = connect
         self._acknowledged = acknowledged
-        self._client: EventHubProducerClient | None = None
+        self._client: Client | None = None
         self._waiting: OrderedDict[str, deque[Outgoing]] = OrderedDict()
         self._wake = asyncio.Event()
 
