@@ -18,7 +18,16 @@ from telemetry.catalogue import DEVICE_CLASSES
 from telemetry.envelope import VERSION
 from telemetry.errors import EnvelopeRejected, RejectReason
 from telemetry.layout import LayoutKey, Shape, layout_for
-from telemetry.validation import HEAD, MAX_DEVICES, MAX_SAMPLES, Frame, are_device_names, are_keys
+from telemetry.validation import (
+    HEAD,
+    MAX_CONSTANTS,
+    MAX_DEVICES,
+    MAX_SAMPLES,
+    Frame,
+    Head,
+    are_device_names,
+    are_keys,
+)
 
 _MAX_NAMED = 100
 """Characters of a path or a value that an error text repeats."""
@@ -28,6 +37,7 @@ def parse_carefully(plain: bytes) -> Frame:
     """Parses the JSON text of one envelope. Raises EnvelopeRejected for the first rule that is broken."""
     document = _load(plain)
     metrics, devices = _take(document, "metrics", dict), _take(document, "devices", dict)
+    _bound(document)
     try:
         head = HEAD.validate_python(document)
     except ValidationError as error:
@@ -35,10 +45,6 @@ def parse_carefully(plain: bytes) -> Frame:
         where = ".".join(str(part)[:64] for part in first["loc"])
         raise _invalid(where, first["input"], first["msg"]) from None
     samples = len(head["time"])
-    if samples > MAX_SAMPLES:
-        raise EnvelopeRejected(
-            RejectReason.TOO_MANY_SAMPLES, f"{samples} samples; an envelope has at most {MAX_SAMPLES}"
-        )
     values: array[float] = array("d")
     node_keys = _keys("metrics", metrics)
     _only("metrics", metrics, {"keys", "values"})
@@ -113,6 +119,18 @@ def _refuse_duplicate_keys(plain: bytes) -> None:
         raise EnvelopeRejected(RejectReason.NOT_JSON, "nested too deeply; an envelope has five levels") from None
 
 
+def _bound(head: dict[str, Any]) -> None:
+    """Raises for more members or samples than an envelope has, before pydantic makes an error of each of them."""
+    _only("", head, {*Head.__annotations__, "metrics", "devices"})
+    time, resource = head.get("time"), head.get("resource")
+    if isinstance(time, list) and len(time) > MAX_SAMPLES:
+        raise EnvelopeRejected(
+            RejectReason.TOO_MANY_SAMPLES, f"{len(time)} samples; an envelope has at most {MAX_SAMPLES}"
+        )
+    if isinstance(resource, dict) and len(resource) > MAX_CONSTANTS:
+        raise _invalid("resource", resource, f"has {len(resource)} members; it has at most {MAX_CONSTANTS}")
+
+
 def _take(document: dict[str, Any], key: str, kind: type) -> Any:
     value = document.pop(key, None)
     if not isinstance(value, kind):
@@ -123,7 +141,9 @@ def _take(document: dict[str, Any], key: str, kind: type) -> Any:
 def _only(where: str, block: dict[str, Any], allowed: set[str]) -> None:
     for key in block:
         if key not in allowed:
-            raise _invalid(f"{where}.{key}", block[key], f"is unknown; known are {', '.join(sorted(allowed))}")
+            raise _invalid(
+                f"{where}.{key}".lstrip("."), block[key], f"is unknown; known are {', '.join(sorted(allowed))}"
+            )
 
 
 def _keys(where: str, block: dict[str, Any]) -> tuple[str, ...]:
@@ -165,7 +185,7 @@ def _append(values: array[float], where: str, row: Any, samples: int) -> None:
         else:
             raise EnvelopeRejected(
                 RejectReason.NOT_A_NUMBER,
-                f"{where[:_MAX_NAMED]}.{index} is {_shown(value)}; it must be a number or null",
+                f"{_path(where)}.{index} is {_shown(value)}; it must be a number or null",
             )
 
 
@@ -174,11 +194,16 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _MAX_NAMED else f"{text[:_MAX_NAMED]}…"
 
 
+def _path(where: str) -> str:
+    """A path as error texts show it: of bounded length, and nothing in it that moves a terminal's cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in where[:_MAX_NAMED])
+
+
 def _invalid(where: str, value: Any, rule: str) -> EnvelopeRejected:
-    return EnvelopeRejected(RejectReason.INVALID_FIELD, f"{where[:_MAX_NAMED]}: {rule}, got {_shown(value)}")
+    return EnvelopeRejected(RejectReason.INVALID_FIELD, f"{_path(where)}: {rule}, got {_shown(value)}")
 
 
 def _ragged(where: str, found: int, wanted: str) -> EnvelopeRejected:
     return EnvelopeRejected(
-        RejectReason.RAGGED, f"{where[:_MAX_NAMED]} has {found} entries for {wanted}; it must have one each"
+        RejectReason.RAGGED, f"{_path(where)} has {found} entries for {wanted}; it must have one each"
     )

@@ -33,6 +33,7 @@ NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
 """Clusters and nodes: what Kubernetes allows and what a Table Storage key, a URL path and a blob name can carry."""
 MAX_SAMPLES = 600
 MAX_DEVICES = 256
+MAX_CONSTANTS = 16
 MAX_AGE_MS = 7 * 24 * 3600 * 1000
 """Older than this when Event Hubs received it: the retention of the Standard tier, and of any agent's spool."""
 MAX_AHEAD_MS = 10 * 60 * 1000
@@ -43,7 +44,8 @@ MAX_SKELETONS = 4096
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 ResourceValue = Annotated[str, StringConstraints(max_length=128)] | int | float
 Resource = Annotated[
-    dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")], ResourceValue], Field(max_length=16)
+    dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")], ResourceValue],
+    Field(max_length=MAX_CONSTANTS),
 ]
 
 
@@ -80,6 +82,8 @@ class Frame:
     values: bytes
     """layout.width columns of len(time) doubles each, column after column; NaN where the agent said null."""
     resource: dict[str, str | int | float] | None
+    row: int = 0
+    """Where a batch's numbers of this layout hold those of this frame; set by whoever batches."""
 
 
 @dataclass(slots=True)
