@@ -60,7 +60,13 @@ class DeviceClass:
     attribute: str
     column: str
     """Dynamic column of the wide row: one object per device."""
+    prefix: str
+    """What the metrics' columns begin with; left out inside the dynamic column, whose bytes are paid for."""
     metrics: tuple[Metric, ...]
+
+    def field(self, metric: Metric) -> str:
+        """Name of a metric inside the dynamic column: DiskRead is Read in Disks."""
+        return metric.column.removeprefix(self.prefix)
 
 
 def _ratio(key: str, name: str, column: str, description: str, /, *, slack: float = 0.0, **rest: object) -> Metric:
@@ -223,7 +229,7 @@ _DISK = "disk.io.direction"
 _NET = "network.io.direction"
 
 DISK = DeviceClass(
-    "disk", "device", "system.device", "Disks",
+    "disk", "device", "system.device", "Disks", "Disk",
     (
         _byte_rate("read", "system.disk.io", "DiskRead", "Bytes read a second", attributes=_with(_DISK, "read"), total="sum"),
         _byte_rate("write", "system.disk.io", "DiskWrite", "Bytes written a second", attributes=_with(_DISK, "write"), total="sum"),
@@ -236,7 +242,7 @@ DISK = DeviceClass(
 )  # fmt: skip
 
 FILESYSTEM = DeviceClass(
-    "filesystem", "mountpoint", "system.filesystem.mountpoint", "Filesystems",
+    "filesystem", "mountpoint", "system.filesystem.mountpoint", "Filesystems", "Filesystem",
     (
         _bytes("used", "system.filesystem.usage", "FilesystemUsed", "Bytes in use", attributes=_with("system.filesystem.state", "used"), total="sum"),
         _ratio("full", "system.filesystem.utilization", "FilesystemUtilization", "Share of the space ordinary users can have that is used", total="max"),
@@ -245,7 +251,7 @@ FILESYSTEM = DeviceClass(
 )  # fmt: skip
 
 NETWORK = DeviceClass(
-    "network", "interface", "network.interface.name", "NetworkInterfaces",
+    "network", "interface", "network.interface.name", "NetworkInterfaces", "Network",
     (
         _byte_rate("rx", "system.network.io", "NetworkReceive", "Bytes received a second", attributes=_with(_NET, "receive"), total="sum"),
         _byte_rate("tx", "system.network.io", "NetworkTransmit", "Bytes sent a second", attributes=_with(_NET, "transmit"), total="sum"),

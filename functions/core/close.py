@@ -51,18 +51,14 @@ def close(fleet: Fleet, nodes: Iterable[Node], *, open_too: bool = False) -> Row
     the number of its samples: whoever folds the same samples makes the same row.
     """
     policy = ConsecutivePolicy()
-    due = [window for node in nodes for window in _due_windows(fleet, node, open_too)]
-    by_shape: dict[Shape, list[_Due]] = {}
-    for window in due:
-        by_shape.setdefault(window.node.shape, []).append(window)
     rows = Rows()
     makers: list[tuple[WindowRows, list[_Due]]] = []
-    for shape, windows in by_shape.items():
+    for shape, windows in _due_windows(fleet, nodes, open_too):
         table = fleet.table(shape)
         slots = np.array([window.slot for window in windows], np.intp)
         makers.append((WindowRows(table, slots), windows))
         table.emitted[slots] = table.samples[slots]
-    if due:
+    if makers:
         features = np.concatenate([maker.features() for maker, _ in makers])
         ordered = [window for _, windows in makers for window in windows]
         revisions = [revision for maker, _ in makers for revision in maker.revisions]
@@ -85,13 +81,24 @@ def evict(fleet: Fleet, nodes: Iterable[Node]) -> None:
         fleet.table(shape).release(slots)
 
 
-def _due_windows(fleet: Fleet, node: Node, open_too: bool) -> list[_Due]:
-    table = fleet.table(node.shape)
-    return [
-        _Due(node, minute, slot, not table.emitted[slot])
-        for minute, slot in sorted(node.windows.items())
-        if (minute < node.newest or open_too) and table.samples[slot] > table.emitted[slot]
-    ]
+def _due_windows(fleet: Fleet, nodes: Iterable[Node], open_too: bool) -> list[tuple[Shape, list[_Due]]]:
+    """Per shape the windows that are complete and have samples no row has told of."""
+    found: dict[Shape, list[tuple[Node, int, int]]] = {}
+    for node in nodes:
+        newest = node.newest
+        for minute, slot in node.windows.items():
+            if minute < newest or open_too:
+                found.setdefault(node.shape, []).append((node, minute, slot))
+    due = []
+    for shape, windows in found.items():
+        table = fleet.table(shape)
+        slots = np.array([slot for _, _, slot in windows], np.intp)
+        emitted = table.emitted[slots]
+        untold = np.flatnonzero(table.samples[slots] > emitted).tolist()
+        if untold:
+            first_times = (emitted == 0).tolist()
+            due.append((shape, [_Due(*windows[index], first_times[index]) for index in untold]))
+    return due
 
 
 def _score(
@@ -122,22 +129,24 @@ def _score(
         fleet.detector.learn(learnt, x)
         history[:, :-1] = np.where(teaches[:, None, None], learnt, state)
         history[:, -1] = np.where(teaches[:, None], new_runs, runs)
-        for row, index in enumerate(indexes):
-            score = round(float(scores[row, best[row]]), 4)
-            due[index].score = (score, FEATURES[best[row]] if score else "")
-            node = due[index].node
-            node.history = history[row].copy()
-            node.score, node.score_metric = due[index].score
+        highest = np.round(scores.max(axis=1), 4).tolist()
+        for row, (index, score, column) in enumerate(zip(indexes, highest, best.tolist(), strict=True)):
+            window = due[index]
+            window.score = (score, FEATURES[column] if score else "")
+            window.node.history = history[row].copy()
+            window.node.score, window.node.score_metric = window.score
     return anomalies
 
 
 def _rounds(due: list[_Due]) -> list[list[int]]:
     """Indexes of windows, each node at most once per round, its earlier windows in earlier rounds."""
     rounds: list[list[int]] = []
-    seen: dict[int, int] = {}
-    for index in sorted(range(len(due)), key=lambda i: due[i].minute):
-        turn = seen.get(id(due[index].node), 0)
-        seen[id(due[index].node)] = turn + 1
+    turns: dict[int, int] = {}
+    minutes = [window.minute for window in due]
+    for index in sorted(range(len(due)), key=minutes.__getitem__):
+        node = id(due[index].node)
+        turn = turns.get(node, 0)
+        turns[node] = turn + 1
         if turn == len(rounds):
             rounds.append([])
         rounds[turn].append(index)

