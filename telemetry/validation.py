@@ -266,10 +266,13 @@ def check_time(time: list[int], received_ms: int) -> None:
 def check_ranges(layout: Layout, values: Floats) -> dict[int, EnvelopeRejected]:
     """Finds the frames with a number outside its metric's range: index -> why.
 
-    `values` has shape (frames, layout.width, samples). NaN (null) is in range, infinity never is.
+    `values` has shape (frames, layout.width, samples). NaN (null) is in range, infinity never is. Of metrics that
+    this build does not know every number is: they are ignored, so that a newer agent can be rolled out first.
     """
     with np.errstate(invalid="ignore"):
         wrong = (values < 0.0) | (values > layout.upper[:, None]) | np.isinf(values)
+    if layout.unknown:
+        wrong &= np.isfinite(layout.upper)[:, None]
     if not wrong.any():
         return {}
     rejected = {}
