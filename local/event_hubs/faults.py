@@ -17,7 +17,7 @@ class FaultSettings:
     server_busy_ratio: rejected with com.microsoft:server-busy, not stored.
     unacknowledged_ratio: stored, but the connection is cut before the sender learns of it.
     drop_connection_after_bytes: every connection opened from now on is cut in mid-frame, after half to one and a
-    half times as many bytes in either direction.
+    half times as many bytes, counted over both directions.
     """
 
     duplicate_ratio: float = 0.0

@@ -10,6 +10,7 @@ from azure.eventhub._pyamqp._decode import decode_payload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from local.event_hubs import segments
 from local.event_hubs.errors import AmqpError
 from local.event_hubs.messages import StoredEvent
 from local.event_hubs.partition_log import PartitionLog, Retention
@@ -376,6 +377,36 @@ def test_sequence_numbers_are_not_given_twice_after_the_newest_events_were_damag
     assert reopened.last_event.offset > start
     assert any(record.levelno == logging.ERROR for record in caplog.records)
     assert read_all(opened()) == {0: "a", **left}
+
+
+def test_a_payload_that_looks_like_the_log_is_not_taken_for_it_when_its_chunk_is_damaged(opened, tmp_path):
+    log = opened()
+    log.append(events("a", "b"))
+    damaged_at = log.next_offset
+    log.append([event(segments.encode_chunk(events("forged"), 0, 1_700_000_000_000))])
+    log.append(events("d"))
+    file = segment_files(tmp_path)[0]
+    data = bytearray(file.read_bytes())
+    data[damaged_at] ^= 1
+    file.write_bytes(data)
+
+    assert read_all(opened()) == {0: "a", 1: "b", 3: "d"}
+
+
+def test_a_sealed_segment_is_scanned_once_while_it_is_read(opened, monkeypatch):
+    log = opened(segment_bytes=400)
+    for n in range(30):
+        log.append(events(f"e{n}"))
+    reopened = opened(segment_bytes=400)
+    scanned = []
+    scan = segments.scan
+    monkeypatch.setattr(segments, "scan", lambda data, base: scanned.append(base) or scan(data, base))
+
+    for sequence in range(8):
+        reopened.read(sequence, 1, 1000)
+
+    assert scanned
+    assert len(scanned) == len(set(scanned))
 
 
 @settings(max_examples=60, deadline=None)
