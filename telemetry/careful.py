@@ -20,8 +20,11 @@ from telemetry.errors import EnvelopeRejected, RejectReason
 from telemetry.layout import LayoutKey, Shape, layout_for
 from telemetry.validation import (
     HEAD,
+    MAX_COLUMNS,
     MAX_CONSTANTS,
     MAX_DEVICES,
+    MAX_KEYS,
+    MAX_NUMBERS,
     MAX_SAMPLES,
     Frame,
     Head,
@@ -71,6 +74,12 @@ def parse_carefully(plain: bytes) -> Frame:
                 raise _ragged(f"{where}.{key}", len(column), f"{len(names[-1])} devices")
             for index, row in enumerate(column):
                 _append(values, f"{where}.{key}.{index}", row, samples)
+    columns = len(node_keys) + sum(len(keys) * len(found) for keys, found in zip(class_keys, names, strict=True))
+    if columns > MAX_COLUMNS or len(values) > MAX_NUMBERS:
+        raise EnvelopeRejected(
+            RejectReason.TOO_LARGE,
+            f"{columns} numbers a sample, {len(values)} in all; at most {MAX_COLUMNS} and {MAX_NUMBERS} are accepted",
+        )
     layout = layout_for(LayoutKey(samples, node_keys, tuple(class_keys), Shape(tuple(map(len, names)))))
     return Frame(
         head["cluster"],
@@ -149,7 +158,7 @@ def _only(where: str, block: dict[str, Any], allowed: set[str]) -> None:
 def _keys(where: str, block: dict[str, Any]) -> tuple[str, ...]:
     keys = block.get("keys")
     if not isinstance(keys, list) or not are_keys(tuple(map(_hashable, keys))):
-        raise _invalid(f"{where}.keys", keys, "must be a list of different metric keys of 1-64 characters")
+        raise _invalid(f"{where}.keys", keys, f"must be at most {MAX_KEYS} different metric keys of 1-64 characters")
     return tuple(keys)
 
 

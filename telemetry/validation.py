@@ -34,12 +34,20 @@ NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
 MAX_SAMPLES = 600
 MAX_DEVICES = 256
 MAX_CONSTANTS = 16
+MAX_KEYS = 256
+"""Metrics of a node, or of each device of a class; four times what the catalogue has."""
+MAX_COLUMNS = 8192
+"""Numbers in one sample; 256 devices of every class need 4,645."""
+MAX_NUMBERS = 250_000
+"""Numbers in one envelope; the agent publishes when it has 100,000."""
 MAX_AGE_MS = 7 * 24 * 3600 * 1000
 """Older than this when Event Hubs received it: the retention of the Standard tier, and of any agent's spool."""
 MAX_AHEAD_MS = 10 * 60 * 1000
 """A node's clock may be this far ahead of Event Hubs' clock."""
 MAX_SEQ = 2**53
 MAX_SKELETONS = 4096
+MAX_SKELETON_BYTES = 16 * 1024 * 1024
+"""Of all skeletons that are remembered; when they are more, all are forgotten."""
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 ResourceValue = Annotated[str, StringConstraints(max_length=128)] | int | float
@@ -105,6 +113,7 @@ class EnvelopeReader:
     def __init__(self) -> None:
         self._parser: Any = simdjson.Parser()
         self._known: dict[bytes, _Known] = {}
+        self._known_bytes = 0
 
     def parse(self, raw: bytes, received_ms: int) -> Frame:
         """Parses and checks everything of one envelope but the numbers' ranges.
@@ -127,8 +136,10 @@ class EnvelopeReader:
     def _learn(self, skeleton: bytes, plain: bytes, frame: Frame) -> None:
         if b"\\" in skeleton or plain[:1] != b"{":
             return  # what an escape hides, or what comes before the document, a skeleton does not show
-        if len(self._known) >= MAX_SKELETONS:
+        self._known_bytes += len(skeleton)
+        if len(self._known) >= MAX_SKELETONS or self._known_bytes > MAX_SKELETON_BYTES:
             self._known.clear()
+            self._known_bytes = len(skeleton)
         try:
             document = self._parser.parse(plain)
         except (ValueError, RuntimeError):
@@ -189,11 +200,13 @@ class EnvelopeReader:
                     return None
                 buffers.append(block["values"].as_buffer(of_type="d"))
                 names[index] = tuple(block[identity].as_list())
+                if not are_device_names(names[index]):
+                    return None
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ValidationError):
             return None
         finally:
             del document, metrics, devices, block  # the parser is reusable only when nothing points into it
-        if [memoryview(buffer).nbytes for buffer in buffers] != known.sizes or not all(map(are_device_names, names)):
+        if [memoryview(buffer).nbytes for buffer in buffers] != known.sizes:
             return None
         return Frame(
             head["cluster"],
@@ -208,13 +221,34 @@ class EnvelopeReader:
         )
 
 
-_DEVICE_NAMES: set[tuple[str, ...]] = set()
-_KEYS: set[tuple[str, ...]] = set()
+class _GoodNames:
+    """Lists of names that were looked at before and found good; forgets all when they are too many."""
+
+    def __init__(self) -> None:
+        self._lists: set[tuple[str, ...]] = set()
+        self._names = 0
+
+    def __contains__(self, names: tuple[Any, ...]) -> bool:
+        return names in self._lists
+
+    def add(self, names: tuple[str, ...]) -> None:
+        """Remembers a list."""
+        self._names += len(names)
+        if self._names > _MAX_REMEMBERED:
+            self._lists.clear()
+            self._names = len(names)
+        self._lists.add(names)
+
+
+_MAX_REMEMBERED = 200_000
+"""Names; some 20 MB, as few are long."""
+_DEVICE_NAMES = _GoodNames()
+_KEYS = _GoodNames()
 
 
 def are_device_names(names: tuple[Any, ...]) -> bool:
     """Whether these are at most 256 different printable names of 1-255 characters; remembers the good ones."""
-    return names in _DEVICE_NAMES or _remember(
+    return names in _DEVICE_NAMES or _are_good(
         _DEVICE_NAMES,
         names,
         len(names) <= MAX_DEVICES
@@ -224,15 +258,19 @@ def are_device_names(names: tuple[Any, ...]) -> bool:
 
 
 def are_keys(keys: tuple[Any, ...]) -> bool:
-    """Whether these are different metric keys; remembers the good ones."""
-    return keys in _KEYS or _remember(
-        _KEYS, keys, all(type(key) is str and 0 < len(key) <= 64 for key in keys) and len(set(keys)) == len(keys)
+    """Whether these are at most 256 different metric keys of 1-64 characters; remembers the good ones."""
+    return keys in _KEYS or _are_good(
+        _KEYS,
+        keys,
+        len(keys) <= MAX_KEYS
+        and all(type(key) is str and 0 < len(key) <= 64 for key in keys)
+        and len(set(keys)) == len(keys),
     )
 
 
-def _remember(known: set[tuple[str, ...]], candidate: tuple[Any, ...], good: bool) -> bool:
-    if good and len(known) < 65536:
-        known.add(candidate)
+def _are_good(remembered: _GoodNames, names: tuple[str, ...], good: bool) -> bool:
+    if good:
+        remembered.add(names)
     return good
 
 
