@@ -1,5 +1,6 @@
 """The stand-in's HTTP surface where the clients do not go: refusals, limits, faults, status."""
 
+import asyncio
 import gzip
 import io
 import ssl
@@ -8,7 +9,10 @@ import time
 import aiohttp
 import orjson
 import pytest
+import pytest_asyncio
 from log_analytics_process import RULE, STREAM, TOKEN, WORKSPACE, running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 GZIP = {"Content-Encoding": "gzip"}
@@ -26,14 +30,20 @@ def service(tmp_path_factory):
         yield service
 
 
-@pytest.fixture
-async def http(service):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def session(service):
     context = ssl.create_default_context(cafile=str(service.certificates.ca))
     connector = aiohttp.TCPConnector(ssl=context)
     async with aiohttp.ClientSession(service.url, connector=connector) as session:
         yield session
-        async with session.post("/faults", json={}) as response:
-            assert response.status == 200
+    await asyncio.sleep(0.25)  # aiohttp's advice: TLS connections need a moment to close
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def http(session):
+    yield session
+    async with session.post("/faults", json={}) as response:
+        assert response.status == 200
 
 
 async def call(http, method, path, headers=AUTHORIZED, **options):
