@@ -18,6 +18,7 @@ from functions.core.ports import NodeKey, StoredState
 from functions.core.windows import WindowTable
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS
 from telemetry.layout import Indexes, Shape
+from telemetry.validation import MAX_DEVICES
 
 MAX_NODES = 20_000
 """More than one function instance should hold; the nodes heard longest ago make room."""
@@ -57,7 +58,7 @@ class Fleet:
         for key in keys:
             node = self.nodes.pop(key, None)
             if node is not None:
-                self.table(node.shape).release(list(node.windows.values()))
+                self.release(node.shape, list(node.windows.values()))
 
     def make_room(self, used: Sequence[NodeKey]) -> None:
         """Moves the used nodes to the end of the queue and forgets the first ones beyond the bound."""
@@ -77,12 +78,20 @@ class Fleet:
             table = self.tables[shape] = WindowTable(shape)
         return table
 
+    def release(self, shape: Shape, slots: list[int]) -> None:
+        """Gives slots back; a table without windows goes with its last one, for nodes leave many shapes behind."""
+        table = self.table(shape)
+        table.release(slots)
+        if table.is_empty:
+            del self.tables[shape]
+
     def change_devices(self, node: Node, devices: Devices) -> None:
         """Gives a node another set of devices, keeping what was accumulated for those it had.
 
-        Devices that are not among the new ones but have values in an open window stay until it is closed.
+        Devices that are not among the new ones but have values in an open window stay until it is closed; but of a
+        class a node has at most as many as an envelope, lest new names in every envelope grow without bound.
         """
-        wanted = union([devices, self._with_values(node)])
+        wanted = tuple(names[:MAX_DEVICES] for names in union([devices, self._with_values(node)]))
         if wanted == node.devices:
             return
         shape = Shape(tuple(map(len, wanted)))
@@ -99,7 +108,7 @@ class Fleet:
             ):
                 new_array[fresh, target] = old_array[slot, source]
             after.samples[fresh], after.emitted[fresh] = before.samples[slot], before.emitted[slot]
-        before.release(list(slots.values()))
+        self.release(node.shape, list(slots.values()))
         last = np.full(shape.width, np.nan)
         last[target] = node.last[source]
         node.devices, node.shape, node.last = wanted, shape, last
@@ -122,7 +131,7 @@ def union(several: Iterable[Devices]) -> Devices:
     return tuple(tuple(dict.fromkeys(chain.from_iterable(names))) for names in zip(*several, strict=True))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def matching_columns(source: Devices, target: Devices) -> tuple[Indexes, Indexes]:
     """Columns of the first set of devices, and where the same metric of the same device is in the second."""
     pairs = [(column, column) for column in range(len(NODE_METRICS))]

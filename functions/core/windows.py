@@ -49,6 +49,11 @@ class WindowTable:
             self._clear(index)
             self._free += slots
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no slot is in use."""
+        return len(self._free) == len(self.samples)
+
     def add(self, slots: Indexes, samples: Floats) -> None:
         """Folds samples (rows, width) into their slots (rows,); NaN is no value. A slot may occur many times."""
         order = np.argsort(slots, kind="stable")
