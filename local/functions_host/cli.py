@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(_run(options, settings))
     except (HostError, OSError) as error:
         _log.error("the host cannot start", extra={"error": str(error)})
+    except Exception:
+        _log.exception("the host failed")
     return 1
 
 
@@ -58,8 +60,13 @@ async def _run(options: argparse.Namespace, settings: AppSettings) -> Never:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end, 0)
-    host = Host(app_directory, configuration, settings, exceeded=lambda function: end(1))
-    port = await host.start(options.host, options.port)
+    host = Host(app_directory, configuration, settings, broken=lambda: end(1))
+    starting = asyncio.create_task(host.start(options.host, options.port))
+    await asyncio.wait({starting, ended}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        _log.info("stopped before it was ready")
+        _exit(ended.result())
+    port = starting.result()
     _log.info("ready", extra={"port": port, "app": str(app_directory)})
     if ready_file is not None:
         _write_ready_file(ready_file, port)
@@ -67,9 +74,7 @@ async def _run(options: argparse.Namespace, settings: AppSettings) -> Never:
     if code == 0:
         await host.stop(_GRACE_SECONDS)
         _log.info("stopped")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # a function stuck in a thread would keep the interpreter from ending
+    _exit(code)
 
 
 def _write_ready_file(path: Path, port: int) -> None:
@@ -77,3 +82,10 @@ def _write_ready_file(path: Path, port: int) -> None:
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_text(json.dumps({"port": port, "pid": os.getpid()}))
     draft.replace(path)
+
+
+def _exit(code: int) -> Never:
+    """End now: a function stuck in a thread would keep the interpreter from ending."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -83,10 +83,6 @@ class Section:
         """A nested section, empty where it is missing."""
         return Section(self._object(name), f"{self._path}{self._spelling.get(name.lower(), name)}.", self._problems)
 
-    def has(self, name: str) -> bool:
-        """Whether the key is there."""
-        return name.lower() in self._values
-
     def without_effect(self, *names: str) -> None:
         """Accept keys that the real host knows and that mean nothing on one machine."""
         self._read.update(name.lower() for name in names)

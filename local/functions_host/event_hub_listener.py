@@ -40,7 +40,6 @@ class EventHubListener:
         self._options = options
         self._executor = executor
         self._storage = storage
-        self._task: asyncio.Task[None] | None = None
         self._partitions: list[Partition] = []
         self.settled = asyncio.Event()
 
@@ -49,21 +48,11 @@ class EventHubListener:
         """The state of every partition, in order; empty until the event hub was reached."""
         return [partition.status for partition in self._partitions]
 
-    async def start(self) -> None:
-        """Begin to listen; an event hub or storage that is not there yet is waited for.
+    async def run(self) -> None:
+        """Listen until cancelled; an event hub or storage that is not there yet is waited for.
 
         `settled` is set once every partition is attached, or the first attempt to get there has failed.
         """
-        self._task = asyncio.create_task(self._run(), name=f"listen-{self._function.name}")
-
-    async def stop(self, grace: float) -> None:
-        """Take no more events, give running batches `grace` seconds, store their checkpoints."""
-        await asyncio.gather(*(partition.stop(grace) for partition in self._partitions))
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
         trigger = self._trigger
         stream = Stream(trigger.namespace, trigger.event_hub, trigger.consumer_group)
         async with open_client(trigger) as client, CheckpointStore.open(self._storage, stream) as store:
@@ -77,7 +66,11 @@ class EventHubListener:
             ]  # fmt: skip
             await asyncio.gather(*(partition.start() for partition in self._partitions))
             self.settled.set()
-            await asyncio.Event().wait()  # the partitions need the client and the store until this task is cancelled
+            await asyncio.gather(*(partition.run() for partition in self._partitions))
+
+    async def stop(self, grace: float) -> None:
+        """Take no more events, give running batches `grace` seconds, store their checkpoints."""
+        await asyncio.gather(*(partition.stop(grace) for partition in self._partitions))
 
     async def _reach(
         self, client: EventHubConsumerClient, store: CheckpointStore

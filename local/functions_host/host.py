@@ -37,7 +37,8 @@ _log = logging.getLogger(__name__)
 class Host:
     """Runs one function app: `start`, then `stop`.
 
-    `exceeded` is called with a function's name when it overruns functionTimeout; the process must then end.
+    `broken` is called when the host cannot go on, after it was logged: a function overran functionTimeout, or a
+    listener ended by a fault of its own. The process must then end.
     """
 
     def __init__(
@@ -45,15 +46,17 @@ class Host:
         app_directory: Path,
         configuration: HostJson,
         settings: AppSettings,
-        exceeded: Callable[[str], None],
+        broken: Callable[[], None],
     ) -> None:
         self._configuration = configuration
         self._settings = settings
         self._host_id = _host_id(app_directory, settings)
         self._worker = Worker(app_directory)
-        self._executor = Executor(self._worker, configuration.function_timeout, exceeded)
+        self._executor = Executor(self._worker, configuration.function_timeout, lambda function: broken())
+        self._broken = broken
         self._identity: ManagedIdentityEndpoint | None = None
         self._listeners: list[EventHubListener | TimerListener] = []
+        self._listening: list[asyncio.Task[None]] = []
         self._functions: dict[str, Function] = {}
         self._runner: web.AppRunner | None = None
         self._started = time.monotonic()
@@ -71,8 +74,9 @@ class Host:
         self._functions = {entry.name: read_function(entry, self._settings) for entry in metadata}
         self._listeners = [listener for function in self._functions.values() for listener in self._listener(function)]
         bound = await self._serve(address, port, await self._keys())
-        for listener in self._listeners:
-            await listener.start()
+        self._listening = [asyncio.create_task(listener.run()) for listener in self._listeners]
+        for task in self._listening:
+            task.add_done_callback(self._listener_ended)
         await self._listeners_settle()
         return bound
 
@@ -80,6 +84,9 @@ class Host:
         """Start nothing more, give what runs `grace` seconds, store where it got to."""
         self._executor.stop()
         await asyncio.gather(*(listener.stop(grace) for listener in self._listeners))
+        for task in self._listening:
+            task.cancel()
+        await asyncio.gather(*self._listening, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
         if self._identity is not None:
@@ -143,6 +150,11 @@ class Host:
                 "or set LOCAL_FUNCTIONS_MASTER_KEY and LOCAL_FUNCTIONS_HOST_KEY"
             ) from error
         return FunctionKeys(master or stored.master, [host] if host else stored.host)
+
+    def _listener_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a listener failed; the host ends", exc_info=error)
+            self._broken()
 
     async def _listeners_settle(self) -> None:
         """Wait until every listener is attached or has met its first failure, within reason."""

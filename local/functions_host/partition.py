@@ -56,12 +56,21 @@ class Partition:
         ]
         await self._receiver.settled.wait()
 
+    async def run(self) -> None:
+        """Wait until stopped; raises what went wrong inside, which is a fault of the host itself."""
+        assert self._pumping is not None, "start comes first"
+        ended, _ = await asyncio.wait({self._pumping, *self._others}, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            if not task.cancelled():
+                task.result()
+
     async def stop(self, grace: float) -> None:
         """Take no more events, give a running batch `grace` seconds, store its checkpoint, let go."""
         self._buffer.close()
         if self._pumping is not None:
             await asyncio.wait({self._pumping}, timeout=grace)
             self._pumping.cancel()
+            await asyncio.gather(self._pumping, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 await self._writer.flushed()

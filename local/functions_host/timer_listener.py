@@ -1,18 +1,20 @@
 """Runs a function on its schedule. For the host only."""
 
 import asyncio
+import contextlib
 import json
 import logging
 from datetime import UTC, datetime
 
 from azure.core.exceptions import AzureError
 
-from local.functions_host.executor import Executor
+from local.functions_host.executor import Executor, Outcome
 from local.functions_host.messages import TypedData
 from local.functions_host.timer_status import NEVER, TimerStatus, TimerStatusBlobs
 from local.functions_host.triggers import Function, TimerTrigger
 from local.functions_host.worker import Inputs
 
+_LONGEST_SLEEP_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -38,26 +40,17 @@ class TimerListener:
         self._trigger = trigger
         self._executor = executor
         self._blobs = blobs
-        self._task: asyncio.Task[None] | None = None
+        self._running = asyncio.Lock()
         self.settled = asyncio.Event()
 
-    async def start(self) -> None:
-        """Begin to wait for due times; storage that is out of reach only costs the memory of past runs."""
-        self._task = asyncio.create_task(self._run(), name=f"timer-{self._function.name}")
-
     async def stop(self, grace: float) -> None:
-        """Start no more runs; a running one has `grace` seconds."""
-        if self._task is None:
-            return
-        try:
-            async with asyncio.timeout(grace):
-                await self._executor.drained()
-        except TimeoutError:
-            _log.warning("timer still runs at the end of the grace time", extra={"function": self._function.name})
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        """Give a running run `grace` seconds to end and be noted; the executor lets no other start."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace), self._running:
+                pass
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Wait for due times until the host stops; storage out of reach only costs the memory of past runs."""
         schedule = self._trigger.schedule
         now = datetime.now(UTC)
         status = await self._load(now)
@@ -69,7 +62,8 @@ class TimerListener:
         while not self._executor.is_stopping:
             now = datetime.now(UTC)
             if now < status.next:
-                await asyncio.sleep((status.next - now).total_seconds())
+                # In slices: the wait must not be late by as long as the machine slept.
+                await asyncio.sleep(min((status.next - now).total_seconds(), _LONGEST_SLEEP_SECONDS))
                 continue
             # Never earlier than due: the event loop's clock may run a little ahead of the wall clock.
             status = await self._invoke(status, max(now, status.next), past_due=False)
@@ -78,9 +72,12 @@ class TimerListener:
 
     async def _invoke(self, status: TimerStatus, now: datetime, past_due: bool) -> TimerStatus:
         known = status if self._trigger.use_monitor else None
-        await self._executor.run(self._function, timer_inputs(self._trigger, known, past_due))
-        ran = TimerStatus(now, self._trigger.schedule.next_after(now), now)
-        await self._save(ran)
+        async with self._running:
+            outcome = await self._executor.run(self._function, timer_inputs(self._trigger, known, past_due))
+            if outcome is Outcome.INTERRUPTED:
+                return status
+            ran = TimerStatus(now, self._trigger.schedule.next_after(now), now)
+            await self._save(ran)
         return ran
 
     async def _load(self, now: datetime) -> TimerStatus:

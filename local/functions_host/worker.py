@@ -76,8 +76,8 @@ class Worker:
 
     def __init__(self, app_directory: Path) -> None:
         self._directory = app_directory.resolve()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="functions-worker", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     async def start(self) -> list[FunctionMetadata]:
         """Import and index the app; AppLoadError with the library's own explanation where that fails."""
@@ -86,6 +86,8 @@ class Worker:
         if str(self._directory) not in sys.path:
             sys.path.insert(0, str(self._directory))
         runtime.start_threadpool_executor()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="functions-worker", daemon=True)
         self._thread.start()
         return await self._on_worker_loop(self._load())
 
@@ -95,10 +97,12 @@ class Worker:
 
     def stop(self) -> None:
         """Stop taking invocations; one that is still running in a thread is left to the end of the process."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=1)
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=1)
 
     async def _on_worker_loop[T](self, work: Coroutine[Any, Any, T]) -> T:
+        assert self._loop is not None, "start comes first"
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     async def _load(self) -> list[FunctionMetadata]:
@@ -110,8 +114,10 @@ class Worker:
             response = await runtime.worker_init_request(
                 SimpleNamespace(name="WorkerInitRequest", request=request, properties=properties)
             )
-        except SystemExit as error:
-            raise AppLoadError(f"function_app.py in {self._directory} called sys.exit({error.code})") from error
+        except BaseException as error:  # SystemExit and its like; the library reports the others itself
+            raise AppLoadError(
+                f"function_app.py in {self._directory} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
         if response.result.status != StatusResult.Success:
             exception = response.result.exception
             raise AppLoadError(
@@ -154,9 +160,13 @@ class Worker:
                     name="FunctionInvocationRequest", request=SimpleNamespace(invocation_request=invocation)
                 )
             )
-        except SystemExit as error:
-            # The library lets SystemExit through; in the real worker it ends the process, here only the invocation.
-            return InvocationResult(Failure(f"SystemExit: {error.code}", ""))
+        except BaseException as error:
+            # The library lets SystemExit and its like through; in the real worker they end the process, here only
+            # the invocation. A cancellation counts as the function's own unless it is us who cancel.
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            return InvocationResult(Failure(f"{type(error).__name__}: {error}", ""))
         if response.result.status == StatusResult.Success:
             return InvocationResult(None, response.return_value)
         exception = response.result.exception

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
@@ -12,9 +12,12 @@ from azure.core.exceptions import ServiceRequestError
 from local.functions_host.checkpoints import Checkpoint, CheckpointStore, CheckpointWriter
 from local.functions_host.event import Event
 from local.functions_host.event_buffer import EventBuffer
+from local.functions_host.event_hub_link import LinkStolenError
 from local.functions_host.executor import Executor, Outcome
 from local.functions_host.host_json import EventHubOptions
+from local.functions_host.partition import Partition
 from local.functions_host.partition_pump import PartitionPump
+from local.functions_host.partition_receiver import PartitionReceiver
 from local.functions_host.partition_status import PartitionStatus
 from local.functions_host.retry import UNLIMITED, FixedDelay, RetryPolicy
 from local.functions_host.triggers import EventHubTrigger, Function
@@ -302,3 +305,79 @@ async def test_pump_gives_single_events_in_order_and_checkpoints_behind_the_last
 
     assert seen == [b"0", b"1", b"2"]
     assert pumped.store.saved == [2]
+
+
+async def test_fault_of_the_host_inside_a_partition_surfaces_instead_of_stalling_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def receive(*unused: object) -> Any:
+        yield None
+        yield event(0)
+        await asyncio.Event().wait()
+
+    def broken(*unused: object) -> Inputs:
+        raise TypeError("a bug of ours")
+
+    monkeypatch.setattr("local.functions_host.partition_receiver.receive", receive)
+    monkeypatch.setattr("local.functions_host.partition_pump.batch_inputs", broken)
+    executor = Executor(FakeWorker(lambda inputs, attempt: None), None, never_exceeded)
+    unused_client = cast(Any, None)
+    partition = Partition(
+        "0", function(), TRIGGER, EventHubOptions(), executor, unused_client, FakeStore(), Checkpoint("5", 5)
+    )
+
+    await partition.start()
+    with pytest.raises(TypeError, match="a bug of ours"):
+        await partition.run()
+    await partition.stop(grace=1)
+
+    assert partition.status.checkpointed_sequence_number == 5
+
+
+async def test_receiver_goes_on_behind_the_last_event_after_each_outage_and_logs_only_changes(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    positions: list[object] = []
+    connections = [[None, event(0), event(1)], [], [], [None, event(2)]]
+
+    async def receive(client: object, group: str, partition: str, position: object, credit: int) -> Any:
+        positions.append(position)
+        for item in connections.pop(0) if connections else []:
+            yield item
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr("local.functions_host.partition_receiver.receive", receive)
+    monkeypatch.setattr("local.functions_host.partition_receiver._FIRST_BACKOFF_SECONDS", 0.001)
+    caplog.set_level("INFO", "local.functions_host.partition_receiver")
+    buffer, unused_client = EventBuffer(100), cast(Any, None)
+    status = PartitionStatus("ingest", "hub", "$Default", "0")
+    running = asyncio.create_task(PartitionReceiver(unused_client, status, buffer, 10).run("-1"))
+
+    events = await buffer.take(3, 3, max_wait=10)
+    while len(positions) < 6:
+        await asyncio.sleep(0.001)
+    running.cancel()
+
+    assert [received.sequence_number for received in events] == [0, 1, 2]
+    assert positions[:6] == ["-1", "10", "10", "10", "20", "20"]
+    assert [record.message for record in caplog.records] == [
+        "event hub is out of reach; reconnecting",
+        "receiving again",
+        "event hub is out of reach; reconnecting",
+    ]
+    assert status.last_error == "ConnectionError: gone"
+
+
+async def test_receiver_lets_go_when_the_partition_is_stolen(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def receive(*unused: object) -> Any:
+        yield None
+        raise LinkStolenError("epoch")
+
+    monkeypatch.setattr("local.functions_host.partition_receiver.receive", receive)
+    buffer, unused_client = EventBuffer(100), cast(Any, None)
+    status = PartitionStatus("ingest", "hub", "$Default", "0")
+
+    await PartitionReceiver(unused_client, status, buffer, 10).run("-1")
+
+    assert status.state == "stolen"
+    assert await buffer.take(1, 1, 0) == []
