@@ -106,8 +106,10 @@ def fold(fleet: Fleet, decoded: Decoded) -> Folded:
             continue
         node.replay.mark(frame.instance, frame.seq)
         _note(node, frame, event.position.enqueued_ms)
-        if frame.devices != node.devices:
-            regrouped.setdefault(key, []).append(frame.devices)
+        if key in regrouped:
+            regrouped[key].append(frame.devices)
+        elif frame.devices != node.devices:
+            regrouped[key] = [node.devices, frame.devices] if key in result.touched else [frame.devices]
         result.touched[key] = node
         result.stored += 1
         accepted.setdefault(frame.layout, []).append((frame, node))
