@@ -261,5 +261,5 @@ class _Reader:
 def _suggestion(variable: str) -> str:
     import difflib  # only for a process that will not start
 
-    close = difflib.get_close_matches(variable, KNOWN, 1)
+    close = difflib.get_close_matches(variable, KNOWN, 1, cutoff=0.75)
     return f"; did you mean {close[0]}?" if close else ""

@@ -89,8 +89,8 @@ class CpuCollector:
 
 def _times(stat: bytes) -> _Times:
     """Takes the totals of all CPUs from the first line; modes an old kernel does not know are 0."""
-    label, *fields = stat[: stat.index(b"\n")].split()
-    if label != b"cpu" or len(fields) < 4:
+    fields = stat.partition(b"\n")[0].split()
+    if len(fields) < 5 or fields[0] != b"cpu":
         raise ValueError(f"the first line of stat must be 'cpu' and at least 4 numbers, got {stat[:40]!r}")
-    numbers = [int(field) for field in fields[:8]]
+    numbers = [int(field) for field in fields[1:9]]
     return _Times(*numbers, *[0] * (8 - len(numbers)))

@@ -1,0 +1,179 @@
+"""Which mounts stand for a file system, and what happens when one of them hangs."""
+
+import os
+import re
+import threading
+
+import pytest
+
+from agent.collectors import filesystem
+from agent.collectors.filesystem import (
+    DEFAULT_MOUNT_EXCLUDE,
+    DEFAULT_TYPE_EXCLUDE,
+    FilesystemCollector,
+)
+from agent.collectors.mounts import choose, disk_types, parse_mountinfo
+
+FILESYSTEMS = "nodev\tsysfs\nnodev\ttmpfs\nnodev\toverlay\nnodev\tzfs\n\text4\n\txfs\n\tbtrfs\n\tvfat\n\tsquashfs\n"
+TYPES = disk_types(FILESYSTEMS.encode()) - {"squashfs"}
+NOTHING = re.compile("^$")
+
+
+def mountinfo(*mounts: str) -> bytes:
+    """Lines of 'major:minor root mountpoint type source'."""
+    lines = []
+    for number, mount in enumerate(mounts, 20):
+        device_id, root, mountpoint, kind, source = mount.split(" ")
+        lines.append(f"{number} 1 {device_id} {root} {mountpoint} rw,relatime shared:1 - {kind} {source} rw\n")
+    return "".join(lines).encode()
+
+
+def chosen(*mounts: str, exclude: re.Pattern[str] = NOTHING) -> list[str]:
+    return choose(parse_mountinfo(mountinfo(*mounts)), TYPES, exclude)
+
+
+def test_only_file_systems_on_disks_are_chosen():
+    assert chosen(
+        "0:20 / /sys sysfs sysfs",
+        "8:1 / / ext4 /dev/sda1",
+        "0:21 / /run tmpfs tmpfs",
+        "0:30 / /var/overlay overlay overlay",
+        "8:2 / /boot/efi vfat /dev/sda2",
+        "0:40 / /tank zfs tank",
+        "7:0 / /snap/core/1 squashfs /dev/loop0",
+    ) == ["/", "/boot/efi", "/tank"]
+
+
+def test_bind_mounts_are_not_counted_again_and_the_whole_file_system_stands_for_them():
+    assert chosen(
+        "8:1 /var/lib/x /a ext4 /dev/sda1",
+        "8:1 / /data/disk ext4 /dev/sda1",
+        "8:1 / /data/disk/again/longer ext4 /dev/sda1",
+    ) == ["/data/disk"]
+
+
+def test_a_part_stands_for_its_file_system_where_nothing_else_is_mounted():
+    assert chosen("8:1 /pods/1 /data ext4 /dev/sda1") == ["/data"]
+
+
+def test_subvolumes_with_device_numbers_of_their_own_are_one_file_system():
+    assert chosen("0:50 /@ / btrfs /dev/sda3", "0:51 /@home /home btrfs /dev/sda3") == ["/"]
+
+
+def test_one_source_under_two_names_is_one_file_system():
+    assert chosen("8:1 / / ext4 /dev/root", "8:1 / /mnt ext4 /dev/sda1") == ["/"]
+
+
+def test_pool_datasets_without_a_device_are_file_systems_each():
+    assert chosen("0:40 / /tank zfs tank", "0:41 / /tank/a zfs tank/a") == ["/tank", "/tank/a"]
+
+
+def test_a_mount_hidden_by_a_later_one_is_not_looked_at():
+    assert chosen("8:1 / /data ext4 /dev/sda1", "0:21 / /data tmpfs tmpfs") == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/var/lib/kubelet/pods/1/volumes/a",
+        "/var/lib/kubelet/plugins/kubernetes.io/csi/disk/globalmount",
+        "/run/containerd/io.containerd.runtime/x",
+        "/etc/hosts",
+        "/etc/resolv.conf",
+        "/dev/termination-log",
+    ],
+)
+def test_mounts_of_pods_are_excluded_by_default(path):
+    assert chosen(f"8:1 / {path} ext4 /dev/sda1", exclude=re.compile(DEFAULT_MOUNT_EXCLUDE)) == []
+
+
+@pytest.mark.parametrize("path", ["/", "/mnt", "/var/lib/kubelet", "/etc", "/home", "/devices"])
+def test_mounts_of_the_node_are_not_excluded_by_default(path):
+    assert chosen(f"8:1 / {path} ext4 /dev/sda1", exclude=re.compile(DEFAULT_MOUNT_EXCLUDE)) == [path]
+
+
+def test_blanks_and_backslashes_in_names_are_understood():
+    (mount,) = parse_mountinfo(mountinfo(r"8:1 / /my\040disk\134x ext4 /dev/sda1"))
+
+    assert mount.mountpoint == "/my disk\\x"
+
+
+def test_lines_that_are_no_mounts_are_left_out():
+    assert parse_mountinfo(b"\nfoo\n1 2 3 - ext4\n1 2 8:1 / /x rw ext4 /dev/sda1\n") == []
+
+
+@pytest.fixture
+def proc(tmp_path):
+    (tmp_path / "self").mkdir()
+    (tmp_path / "filesystems").write_text(FILESYSTEMS)
+    return tmp_path
+
+
+def collector_of(proc, *mounts: str, time_limit: float = 5.0) -> FilesystemCollector:
+    (proc / "self/mountinfo").write_bytes(mountinfo(*mounts))
+    return FilesystemCollector(str(proc), "^$", DEFAULT_TYPE_EXCLUDE, time_limit)
+
+
+def usage(blocks=1000, free=400, available=300, files=100, files_free=75, size=4096):
+    return os.statvfs_result((size, size, blocks, free, available, files, files_free, files_free, 0, 255))
+
+
+def test_usage_is_what_ordinary_users_see(proc, monkeypatch):
+    monkeypatch.setattr(filesystem.os, "statvfs", lambda path: usage())
+
+    found = {(r.device, r.key): r.value for r in collector_of(proc, "8:1 / / ext4 /dev/sda1").collect()}
+
+    assert found == {
+        ("/", "used"): 600 * 4096,
+        ("/", "full"): pytest.approx(600 / 900),
+        ("/", "inodes"): pytest.approx(0.25),
+    }
+
+
+def test_a_file_system_without_inodes_has_no_share_of_them(proc, monkeypatch):
+    monkeypatch.setattr(filesystem.os, "statvfs", lambda path: usage(files=0, files_free=0))
+
+    assert {r.key for r in collector_of(proc, "8:1 / / vfat /dev/sda1").collect()} == {"used", "full"}
+
+
+def test_a_file_system_without_blocks_is_left_out(proc, monkeypatch):
+    monkeypatch.setattr(filesystem.os, "statvfs", lambda path: usage(blocks=0, free=0, available=0))
+
+    assert list(collector_of(proc, "8:1 / / ext4 /dev/sda1").collect()) == []
+
+
+def test_a_mount_that_has_gone_is_no_error_and_its_neighbours_are_read(proc):
+    missing = proc / "gone"
+
+    readings = list(collector_of(proc, f"8:1 / {missing} ext4 /dev/sda1", f"8:2 / {proc} ext4 /dev/sdb1").collect())
+
+    assert {reading.device for reading in readings} == {str(proc)}
+
+
+def test_a_hung_mount_costs_its_own_readings_and_is_logged_once(proc, monkeypatch, caplog):
+    gate = threading.Event()
+
+    def statvfs(path):
+        if path == "/dead":
+            gate.wait()
+        return usage()
+
+    monkeypatch.setattr(filesystem.os, "statvfs", statvfs)
+    collector = collector_of(
+        proc, "8:1 / /dead ext4 /dev/sda1", "8:2 / /alive ext4 /dev/sdb1", "8:3 / /b ext4 /dev/sdc1", time_limit=0.05
+    )
+    caplog.set_level("INFO")
+
+    for _ in range(3):
+        assert {reading.device for reading in collector.collect()} == {"/alive", "/b"}
+    gate.set()
+    for _ in range(500):
+        if "/dead" in {reading.device for reading in collector.collect()}:
+            break
+
+    assert [record.getMessage() for record in caplog.records] == ["filesystem_hangs", "filesystem_answers_again"]
+
+
+def test_no_mountinfo_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        list(FilesystemCollector(str(tmp_path)).collect())

@@ -1,0 +1,230 @@
+"""Settings from the environment: what is right, and everything that is wrong at once."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.settings import KNOWN, Settings, name_from_hostname, read_settings
+from telemetry.errors import SettingsError
+from telemetry.validation import NAME_PATTERN
+
+CONNECTION = "Endpoint=sb://localhost:5672;SharedAccessKeyName=name;SharedAccessKey=very-secret;UseDevelopmentEmulator=true;"
+MINIMUM = {"AGENT_CLUSTER": "dev", "EVENTHUB_CONNECTION_STRING": CONNECTION, "EVENTHUB_NAME": "telemetry"}
+
+
+def read(*, publishing: bool = True, **more: str) -> Settings:
+    return read_settings({**MINIMUM, **more}, publishing=publishing)
+
+
+def problems(environ: dict[str, str], *, publishing: bool = True) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(environ, publishing=publishing)
+    return caught.value.problems
+
+
+def problem(**more: str) -> str:
+    (only,) = problems({**MINIMUM, **more})
+    return only
+
+
+def test_the_defaults_are_ten_and_thirty_seconds():
+    settings = read()
+
+    assert (settings.sample_interval, settings.publish_interval, settings.samples_per_envelope) == (10, 30, 3)
+    assert settings.spool.max_bytes == 64 * 1024 * 1024
+    assert settings.spool.max_age == 86_400
+    assert settings.collectors.procfs == "/proc"
+    assert settings.pool is settings.status_file is None
+
+
+def test_everything_can_be_set():
+    settings = read(
+        AGENT_NODE="Node_1.x",
+        AGENT_POOL="pool1",
+        AGENT_SAMPLE_INTERVAL="0.5",
+        AGENT_PUBLISH_INTERVAL="60",
+        AGENT_PUBLISH_SPREAD="0",
+        AGENT_SPOOL_DIR="/tmp/spool",
+        AGENT_SPOOL_MAX_BYTES="1000000",
+        AGENT_SPOOL_MAX_AGE="3600",
+        AGENT_SPOOL_FSYNC="true",
+        AGENT_STATUS_FILE="/tmp/status.json",
+        AGENT_LOG_LEVEL="Warning",
+        AGENT_COLLECTORS="memory, cpu",
+        AGENT_DISK_EXCLUDE="^sd",
+        AGENT_MOUNT_EXCLUDE="^/mnt",
+        AGENT_FS_TYPE_EXCLUDE="^xfs$",
+        AGENT_NET_EXCLUDE="^eth",
+        AGENT_PROCFS="/tmp",
+    )
+
+    assert (settings.node, settings.pool, settings.samples_per_envelope) == ("Node_1.x", "pool1", 120)
+    assert settings.publish_spread == 0
+    assert str(settings.spool.directory) == "/tmp/spool"
+    assert settings.spool.fsync
+    assert settings.log_level == "warning"
+    assert settings.collectors.enabled == ("memory", "cpu")
+    assert settings.collectors.disk_exclude == "^sd"
+    assert str(settings.status_file) == "/tmp/status.json"
+
+
+@pytest.mark.parametrize(("sample", "publish", "count"), [("0.1", "0.3", 3), ("10", "35", 3), ("7", "7", 1)])
+def test_an_envelope_has_the_samples_that_fit_a_publish_interval(sample, publish, count):
+    assert read(AGENT_SAMPLE_INTERVAL=sample, AGENT_PUBLISH_INTERVAL=publish).samples_per_envelope == count
+
+
+def test_a_sample_interval_over_thirty_seconds_brings_its_publish_interval_along():
+    assert read(AGENT_SAMPLE_INTERVAL="300").publish_interval == 300
+
+
+def test_the_node_is_named_by_its_own_setting_then_kubernetes_then_the_host():
+    assert read(AGENT_NODE="a", NODE_NAME="b").node == "a"
+    assert read(NODE_NAME="b").node == "b"
+    assert read().node
+
+
+@given(st.text(max_size=300))
+def test_any_hostname_gives_a_valid_node_name(hostname):
+    import re
+
+    assert re.match(NAME_PATTERN, name_from_hostname(hostname))
+
+
+def test_printing_needs_neither_cluster_nor_hub():
+    settings = read_settings({}, publishing=False)
+
+    assert (settings.cluster, settings.hub) == ("local", None)
+
+
+def test_a_namespace_needs_no_key():
+    settings = read_settings(
+        {"AGENT_CLUSTER": "c", "EVENTHUB_FULLY_QUALIFIED_NAMESPACE": "x.servicebus.windows.net", "EVENTHUB_NAME": "t"},
+        publishing=True,
+    )
+
+    assert settings.hub is not None
+    assert (settings.hub.namespace, settings.hub.connection_string) == ("x.servicebus.windows.net", None)
+
+
+def test_the_hub_may_be_named_inside_the_connection_string():
+    settings = read(EVENTHUB_NAME="", EVENTHUB_CONNECTION_STRING=f"{CONNECTION}EntityPath=inside")
+
+    assert settings.hub is not None and settings.hub.name == "inside"
+
+
+def test_empty_variables_count_as_unset():
+    assert read(AGENT_POOL="", AGENT_SAMPLE_INTERVAL=" ", EVENTHUB_FULLY_QUALIFIED_NAMESPACE="").pool is None
+
+
+def test_all_problems_are_reported_at_once():
+    found = problems(
+        {
+            "AGENT_NODE": "-bad-",
+            "AGENT_SAMPLE_INTERVAL": "0",
+            "AGENT_PUBLISH_INTERVAL": "soon",
+            "AGENT_COLLECTORS": "cpu,gpu",
+            "AGENT_DISK_EXCLUDE": "(",
+            "AGENT_LOG_LEVEL": "loud",
+            "AGENT_PROCFS": "/no/such/directory",
+            "AGENT_SPOOL_MAX_BYTES": "1",
+        }
+    )
+
+    assert [text.split(" ")[0] for text in found] == [
+        "AGENT_CLUSTER",
+        "AGENT_NODE",
+        "AGENT_SAMPLE_INTERVAL",
+        "AGENT_PUBLISH_INTERVAL",
+        "AGENT_LOG_LEVEL",
+        "AGENT_COLLECTORS",
+        "AGENT_PROCFS",
+        "AGENT_DISK_EXCLUDE",
+        "AGENT_SPOOL_MAX_BYTES",
+        "EVENTHUB_CONNECTION_STRING",
+    ]
+
+
+@pytest.mark.parametrize("value", ["0", "0.05", "3601", "-1", "ten", "nan", "inf", "1e999"])
+def test_a_sample_interval_out_of_range_is_refused_with_its_value(value):
+    assert problem(AGENT_SAMPLE_INTERVAL=value) == (
+        f"AGENT_SAMPLE_INTERVAL must be a number from 0.1 to 3600, got {value!r}"
+    )
+
+
+def test_publishing_more_often_than_sampling_is_refused():
+    assert "at least AGENT_SAMPLE_INTERVAL (10 s), got 5" in problem(AGENT_PUBLISH_INTERVAL="5")
+
+
+def test_more_samples_than_an_envelope_holds_are_refused():
+    text = problem(AGENT_SAMPLE_INTERVAL="0.1", AGENT_PUBLISH_INTERVAL="61")
+
+    assert "at most 600 times AGENT_SAMPLE_INTERVAL (60 s), got 61" in text
+
+
+@pytest.mark.parametrize("name", ["-a", "a-", "a/b", "a b", "ä", "x" * 129, "."])
+@pytest.mark.parametrize("variable", ["AGENT_CLUSTER", "AGENT_NODE", "NODE_NAME"])
+def test_names_that_receivers_refuse_are_refused(variable, name):
+    assert problem(**{variable: name}).startswith(f"{variable} must be 1-128 letters")
+
+
+def test_an_unknown_variable_is_a_typing_error_with_a_suggestion():
+    assert "did you mean AGENT_SAMPLE_INTERVAL?" in problem(AGENT_SAMPLE_INTERVALL="5")
+    assert "did you mean" not in problem(AGENT_ZZZZ="5")
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["AGENT_SERVICE_HOST", "AGENT_SERVICE_PORT_HTTP", "AGENT_PORT", "AGENT_PORT_80_TCP_ADDR", "AGENT_X_SERVICE_HOST"],
+)
+def test_what_kubernetes_says_about_services_named_agent_is_ignored(variable):
+    assert variable not in KNOWN
+    assert read(**{variable: "10.0.0.1"})
+
+
+def test_key_and_identity_together_are_refused():
+    assert "both set" in problem(EVENTHUB_FULLY_QUALIFIED_NAMESPACE="x.servicebus.windows.net")
+
+
+@pytest.mark.parametrize("namespace", ["sb://x.servicebus.windows.net", "x", "x.y/", "x.servicebus.windows.net:5671"])
+def test_a_namespace_that_is_no_host_name_is_refused(namespace):
+    environ = {"AGENT_CLUSTER": "c", "EVENTHUB_NAME": "t", "EVENTHUB_FULLY_QUALIFIED_NAMESPACE": namespace}
+
+    (only,) = problems(environ)
+
+    assert repr(namespace) in only
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("very-secret", "Endpoint"),
+        ("Endpoint=https://x;SharedAccessKeyName=n;SharedAccessKey=very-secret", "Endpoint"),
+        ("Endpoint=sb://x;SharedAccessKey=very-secret", "SharedAccessKeyName"),
+        ("Endpoint=sb://x;SharedAccessKeyName=very-secret", "SharedAccessKey"),
+    ],
+)
+def test_a_broken_connection_string_is_refused_without_showing_it(text, missing):
+    found = problems({**MINIMUM, "EVENTHUB_CONNECTION_STRING": text})
+
+    assert any(missing in each for each in found)
+    assert "very-secret" not in "".join(found)
+
+
+def test_two_names_for_the_hub_must_agree():
+    assert "EntityPath=other" in problem(EVENTHUB_CONNECTION_STRING=f"{CONNECTION}EntityPath=other")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-t", "x" * 257])
+def test_a_hub_name_is_needed_and_checked(name):
+    assert problem(EVENTHUB_NAME=name).startswith("EVENTHUB_NAME must be")
+
+
+def test_a_hub_that_is_set_is_checked_even_when_nothing_is_published():
+    assert problems({"EVENTHUB_CONNECTION_STRING": "nonsense", "EVENTHUB_NAME": "t"}, publishing=False)
+
+
+def test_neither_summary_nor_representation_shows_the_key():
+    settings = read()
+
+    assert "very-secret" not in f"{settings!r} {settings.summary()}"
+    assert settings.summary()["credential"] == "connection string"
