@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -17,9 +16,10 @@ from pydantic import ValidationError
 from telemetry.catalogue import DEVICE_CLASSES
 from telemetry.envelope import VERSION
 from telemetry.errors import EnvelopeRejected, RejectReason
-from telemetry.layout import LayoutKey, Shape, layout_for
+from telemetry.layout import LayoutKey, layout_for
 from telemetry.validation import (
     HEAD,
+    MAX_CLASSES,
     MAX_COLUMNS,
     MAX_CONSTANTS,
     MAX_DEVICES,
@@ -39,7 +39,7 @@ _MAX_NAMED = 100
 def parse_carefully(plain: bytes) -> Frame:
     """Parses the JSON text of one envelope. Raises EnvelopeRejected for the first rule that is broken."""
     document = _load(plain)
-    metrics, devices = _take(document, "metrics", dict), _take(document, "devices", dict)
+    devices, keys, rows = (document.pop(name, None) for name in ("devices", "keys", "values"))
     _bound(document)
     try:
         head = HEAD.validate_python(document)
@@ -47,51 +47,59 @@ def parse_carefully(plain: bytes) -> Frame:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part)[:64] for part in first["loc"])
         raise _invalid(where, first["input"], first["msg"]) from None
+    names = _devices(devices)
+    if not isinstance(keys, list) or not are_keys(tuple(map(_hashable, keys))):
+        raise _invalid("keys", keys, f"must be at most {MAX_KEYS} different metric keys of 1-64 characters")
+    if not isinstance(rows, list):
+        raise _invalid("values", rows, "must be a list with one column per key")
+    if len(rows) != len(keys):
+        raise _ragged("values", len(rows), f"{len(keys)} keys")
     samples = len(head["time"])
     values: array[float] = array("d")
-    node_keys = _keys("metrics", metrics)
-    _only("metrics", metrics, {"keys", "values"})
-    for key, row in _rows("metrics", node_keys, metrics):
-        _append(values, f"metrics.{key}", row, samples)
-    class_keys: list[tuple[str, ...]] = []
-    names: list[tuple[str, ...]] = []
-    for device_class in DEVICE_CLASSES:
-        if device_class.key not in devices:
-            class_keys.append(())
-            names.append(())
+    columns = 0
+    for key, row in zip(keys, rows, strict=True):
+        found = names.get(key.partition(".")[0])
+        if found is None:
+            _append(values, key, row, samples)
+            columns += 1
             continue
-        block = devices[device_class.key]
-        where = f"devices.{device_class.key}"
-        if not isinstance(block, dict):
-            raise _invalid(where, block, "must be an object")
-        _only(where, block, {"keys", "values", device_class.identity})
-        names.append(_names(f"{where}.{device_class.identity}", block.get(device_class.identity)))
-        class_keys.append(_keys(where, block))
-        for key, column in _rows(where, class_keys[-1], block):
-            if not isinstance(column, list):
-                raise _invalid(f"{where}.{key}", column, "must be a list of columns, one per device")
-            if len(column) != len(names[-1]):
-                raise _ragged(f"{where}.{key}", len(column), f"{len(names[-1])} devices")
-            for index, row in enumerate(column):
-                _append(values, f"{where}.{key}.{index}", row, samples)
-    columns = len(node_keys) + sum(len(keys) * len(found) for keys, found in zip(class_keys, names, strict=True))
+        if not isinstance(row, list):
+            raise _invalid(key, row, "must be a list of columns, one per device")
+        if len(row) != len(found):
+            raise _ragged(key, len(row), f"{len(found)} devices")
+        for index, column in enumerate(row):
+            _append(values, f"{key}.{index}", column, samples)
+        columns += len(found)
     if columns > MAX_COLUMNS or len(values) > MAX_NUMBERS:
         raise EnvelopeRejected(
             RejectReason.TOO_LARGE,
             f"{columns} numbers a sample, {len(values)} in all; at most {MAX_COLUMNS} and {MAX_NUMBERS} are accepted",
         )
-    layout = layout_for(LayoutKey(samples, node_keys, tuple(class_keys), Shape(tuple(map(len, names)))))
+    counts = tuple((name, len(found)) for name, found in names.items())
     return Frame(
         head["cluster"],
         head["node"],
         head["instance"],
         head["seq"],
         head["time"],
-        layout,
-        tuple(names),
-        values.tobytes(),
+        layout_for(LayoutKey(samples, tuple(keys), counts)),
+        tuple(names.get(device_class.key, ()) for device_class in DEVICE_CLASSES),
         head.get("resource"),
+        values.tobytes(),
     )
+
+
+def _devices(devices: Any) -> dict[str, tuple[str, ...]]:
+    """The names per device class; classes this build does not know are as good."""
+    if not isinstance(devices, dict) or len(devices) > MAX_CLASSES:
+        raise _invalid("devices", devices, f"must be an object with at most {MAX_CLASSES} device classes")
+    found: dict[str, tuple[str, ...]] = {}
+    for key, names in devices.items():
+        if not isinstance(names, list) or not are_device_names(tuple(map(_hashable, names))):
+            rule = f"must be at most {MAX_DEVICES} different names of 1-255 printable characters"
+            raise _invalid(f"devices.{key}", names, rule)
+        found[key] = tuple(names)
+    return found
 
 
 def _load(plain: bytes) -> dict[str, Any]:
@@ -130,7 +138,7 @@ def _refuse_duplicate_keys(plain: bytes) -> None:
 
 def _bound(head: dict[str, Any]) -> None:
     """Raises for more members or samples than an envelope has, before pydantic makes an error of each of them."""
-    _only("", head, {*Head.__annotations__, "metrics", "devices"})
+    _only("", head, {*Head.__annotations__})
     time, resource = head.get("time"), head.get("resource")
     if isinstance(time, list) and len(time) > MAX_SAMPLES:
         raise EnvelopeRejected(
@@ -138,13 +146,6 @@ def _bound(head: dict[str, Any]) -> None:
         )
     if isinstance(resource, dict) and len(resource) > MAX_CONSTANTS:
         raise _invalid("resource", resource, f"has {len(resource)} members; it has at most {MAX_CONSTANTS}")
-
-
-def _take(document: dict[str, Any], key: str, kind: type) -> Any:
-    value = document.pop(key, None)
-    if not isinstance(value, kind):
-        raise _invalid(key, value, "must be an object")
-    return value
 
 
 def _only(where: str, block: dict[str, Any], allowed: set[str]) -> None:
@@ -155,30 +156,8 @@ def _only(where: str, block: dict[str, Any], allowed: set[str]) -> None:
             )
 
 
-def _keys(where: str, block: dict[str, Any]) -> tuple[str, ...]:
-    keys = block.get("keys")
-    if not isinstance(keys, list) or not are_keys(tuple(map(_hashable, keys))):
-        raise _invalid(f"{where}.keys", keys, f"must be at most {MAX_KEYS} different metric keys of 1-64 characters")
-    return tuple(keys)
-
-
-def _names(where: str, names: Any) -> tuple[str, ...]:
-    if not isinstance(names, list) or not are_device_names(tuple(map(_hashable, names))):
-        raise _invalid(where, names, f"must be at most {MAX_DEVICES} different names of 1-255 printable characters")
-    return tuple(names)
-
-
 def _hashable(value: Any) -> Any:
     return value if isinstance(value, str) else None
-
-
-def _rows(where: str, keys: tuple[str, ...], block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    rows = block.get("values")
-    if not isinstance(rows, list):
-        raise _invalid(f"{where}.values", rows, "must be a list with one column per key")
-    if len(rows) != len(keys):
-        raise _ragged(f"{where}.values", len(rows), f"{len(keys)} keys")
-    return zip(keys, rows, strict=True)
 
 
 def _append(values: array[float], where: str, row: Any, samples: int) -> None:

@@ -6,16 +6,17 @@ Standard library only: the agent imports this on every node. The document, compa
      "cluster": "aks-prod", "node": "aks-pool1-123-vmss00000a",
      "instance": "9f86d081884c",            one agent process; a restart is another instance
      "seq": 17,                             1, 2, 3, ... within the instance
+     "resource": {"pool": "pool1", "cpus": 8, ...},   the node's constants; in the first and every 20th envelope
+     "devices": {"disk": ["sda", ...], "filesystem": ["/", ...], "network": ["eth0", ...]},
      "time": [1792000000000, ...],          one epoch millisecond per sample, strictly increasing
-     "metrics": {"keys": ["cpu", ...],      which metrics (telemetry.catalogue) ...
-                 "values": [[0.12, ...], ...]},    ... and for each its column: one number or null per sample
-     "devices": {"disk": {"device": ["sda", ...], "keys": ["read", ...],
-                          "values": [[[1024, ...], ...], ...]}, ...},   for each metric one column per device
-     "resource": {"pool": "pool1", "cpus": 8, ...}}   the node's constants; in the first and every 20th envelope
+     "keys": ["cpu", ..., "disk.read", ...],           which metrics (telemetry.catalogue) ...
+     "values": [[0.12, ...], ..., [[1024, ...], ...], ...]}   ... and for each its column, one number or null per
+                                            sample; for a device metric one such column per device
 
-Keys and values stand apart so that a reader can take all numbers as one array without making an object of each:
-that is most of the cost of receiving. Receivers ignore metrics and device classes they do not know, so that a newer
-agent can be rolled out first. Everything else that is unknown is refused.
+All numbers stand together so that a reader can take them, of many envelopes at once, as one array without making an
+object of each: that is most of the cost of receiving. The order of the members is part of the format for speed only;
+any order is understood. Receivers ignore metrics and device classes they do not know, so that a newer agent can be
+rolled out first. Everything else that is unknown is refused.
 """
 
 from __future__ import annotations
@@ -69,19 +70,19 @@ class Envelope:
             "node": self.node,
             "instance": self.instance,
             "seq": self.seq,
-            "time": self.time,
-            "metrics": {"keys": list(self.metrics), "values": list(self.metrics.values())},
-            "devices": {
-                name: {
-                    IDENTITIES[name]: columns[IDENTITIES[name]],
-                    "keys": [key for key in columns if key != IDENTITIES[name]],
-                    "values": [column for key, column in columns.items() if key != IDENTITIES[name]],
-                }
-                for name, columns in self.devices.items()
-            },
         }
         if self.resource is not None:
             document["resource"] = dict(self.resource)
+        keys, values = list(self.metrics), list[object](self.metrics.values())
+        for name, block in self.devices.items():
+            for key, column in block.items():
+                if key != IDENTITIES[name]:
+                    keys.append(f"{name}.{key}")
+                    values.append(column)
+        document["devices"] = {name: block[IDENTITIES[name]] for name, block in self.devices.items()}
+        document["time"] = self.time
+        document["keys"] = keys
+        document["values"] = values
         return document
 
 
@@ -98,18 +99,21 @@ def encode(envelope: Envelope) -> bytes:
 def decode(raw: bytes) -> Envelope:
     """Reads the bytes of an envelope back; for tests and tools, which trust them. `telemetry.validation` does not."""
     document = json.loads(inflate(raw))
-    metrics = document["metrics"]
-    devices = {
-        name: {IDENTITIES[name]: block[IDENTITIES[name]], **dict(zip(block["keys"], block["values"], strict=True))}
-        for name, block in document["devices"].items()
-    }
+    metrics: dict[str, Column] = {}
+    devices = {name: {IDENTITIES[name]: names} for name, names in document["devices"].items()}
+    for key, values in zip(document["keys"], document["values"], strict=True):
+        name, _, rest = key.partition(".")
+        if name in devices:
+            devices[name][rest] = values
+        else:
+            metrics[key] = values
     return Envelope(
         document["cluster"],
         document["node"],
         document["instance"],
         document["seq"],
         document["time"],
-        dict(zip(metrics["keys"], metrics["values"], strict=True)),
+        metrics,
         devices,
         document.get("resource"),
     )

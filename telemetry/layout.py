@@ -53,10 +53,10 @@ class LayoutKey(NamedTuple):
     """What distinguishes layouts."""
 
     samples: int
-    node_keys: tuple[str, ...]
-    class_keys: tuple[tuple[str, ...], ...]
-    """Metric keys per device class, in catalogue order; empty for a class without devices."""
-    shape: Shape
+    keys: tuple[str, ...]
+    """As in the document: "cpu", "disk.read"."""
+    devices: tuple[tuple[str, int], ...]
+    """How many devices the document names, per class it names."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,38 +74,38 @@ class Layout:
     """Metrics of a newer agent that this build ignores."""
 
     def describe(self, column: int) -> str:
-        """Path of a column in the document, for error texts."""
-        names = [f"metrics.{key}" for key in self.key.node_keys]
-        for device_class, keys, count in zip(DEVICE_CLASSES, self.key.class_keys, self.shape.devices, strict=True):
-            names += [f"devices.{device_class.key}.{key}.{device}" for key in keys for device in range(count)]
+        """What a column is called in error texts: its key, and the device's number where it has devices."""
+        counts = dict(self.key.devices)
+        names: list[str] = []
+        for key in self.key.keys:
+            devices = counts.get(key.partition(".")[0])
+            names += [key] if devices is None else [f"{key} of device {device}" for device in range(devices)]
         return names[column]
 
 
 @lru_cache(maxsize=4096)
 def layout_for(key: LayoutKey) -> Layout:
     """The layout of all envelopes with this key; remembered, for a fleet has few of them."""
-    shape = key.shape
+    counts = dict(key.devices)
+    shape = Shape(tuple(counts.get(device_class.key, 0) for device_class in DEVICE_CLASSES))
+    places = {metric.key: (index, metric) for index, metric in enumerate(NODE_METRICS)}
+    for class_index, device_class in enumerate(DEVICE_CLASSES):
+        for index, metric in enumerate(device_class.metrics):
+            first = shape.offset(class_index) + index * shape.devices[class_index]
+            places[f"{device_class.key}.{metric.key}"] = (first, metric)
     position: dict[int, int] = {}
     upper: list[float] = []
     unknown: list[str] = []
-    families = [
-        (0, 1, NODE_METRICS, key.node_keys, ""),
-        *(
-            (shape.offset(index), shape.devices[index], device_class.metrics, key.class_keys[index], device_class.key)
-            for index, device_class in enumerate(DEVICE_CLASSES)
-        ),
-    ]
-    for base, devices, metrics, keys, family in families:
-        known = {metric.key: index for index, metric in enumerate(metrics)}
-        for name in keys:
-            index = known.get(name)
-            if index is None:
-                unknown.append(f"{family}.{name}" if family else name)
-                upper += [np.inf] * devices
-                continue
-            for device in range(devices):
-                position[base + index * devices + device] = len(upper)
-                upper.append(metrics[index].upper)
+    for name in key.keys:
+        columns = counts.get(name.partition(".")[0], 1)
+        place = places.get(name)
+        if place is None:
+            unknown.append(name)
+            upper += [np.inf] * columns
+            continue
+        for column in range(columns):
+            position[place[0] + column] = len(upper)
+            upper.append(place[1].upper)
     width = len(upper)
     gather = np.array([position.get(column, width) for column in range(shape.width)], dtype=np.intp)
     identical = width == shape.width and bool((gather == np.arange(width)).all())

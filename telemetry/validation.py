@@ -6,11 +6,8 @@ There are two ways through, with one meaning. The careful way (`telemetry.carefu
 the first that is wrong. The fast way is for documents built like one that the careful way has accepted before:
 their *skeleton*, what is left of the text when everything but brackets, braces, colons, commas and quotes is
 deleted, is the same byte for byte. Equal skeletons mean equally many keys, rows and values in the same places, so
-only names, types and numbers remain to be checked, and those checks run on whole arrays. Whatever the fast way
-does not understand it leaves to the careful way, which decides.
-
-`check_ranges` takes all parsed envelopes of one layout at once: comparing 200 numbers with their bounds is cheap
-only when numpy does it for many envelopes. `validate` does everything for one envelope.
+only names, types and numbers remain to be checked; and the numbers of all such envelopes of a batch are parsed in
+one go. Whatever the fast way does not understand it leaves to the careful way, which decides.
 """
 
 from __future__ import annotations
@@ -21,10 +18,10 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
+import orjson
 import simdjson  # type: ignore[import-untyped,unused-ignore]
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
 
-from telemetry.catalogue import DEVICE_CLASSES
 from telemetry.envelope import inflate
 from telemetry.errors import EnvelopeRejected, RejectReason
 from telemetry.layout import Floats, Layout
@@ -32,6 +29,7 @@ from telemetry.layout import Floats, Layout
 NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
 """Clusters and nodes: what Kubernetes allows and what a Table Storage key, a URL path and a blob name can carry."""
 MAX_SAMPLES = 600
+MAX_CLASSES = 16
 MAX_DEVICES = 256
 MAX_CONSTANTS = 16
 MAX_KEYS = 256
@@ -49,6 +47,7 @@ MAX_SKELETONS = 4096
 MAX_SKELETON_BYTES = 16 * 1024 * 1024
 """Of all skeletons that are remembered; when they are more, all are forgotten."""
 
+Devices = tuple[tuple[str, ...], ...]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 ResourceValue = Annotated[str, StringConstraints(max_length=128)] | int | float
 Resource = Annotated[
@@ -77,7 +76,7 @@ _DELETE = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
 
 @dataclass(slots=True)
 class Frame:
-    """One parsed envelope: who, when, and every number in one flat buffer described by `layout`."""
+    """One parsed envelope: who and when; its numbers are described by `layout`."""
 
     cluster: str
     node: str
@@ -85,140 +84,230 @@ class Frame:
     seq: int
     time: list[int]
     layout: Layout
-    devices: tuple[tuple[str, ...], ...]
+    devices: Devices
     """Device names, one tuple per class in catalogue order."""
-    values: bytes
-    """layout.width columns of len(time) doubles each, column after column; NaN where the agent said null."""
     resource: dict[str, str | int | float] | None
+    values: bytes = b""
+    """layout.width columns of len(time) doubles, column after column; NaN where the agent said null.
+    Empty when it was read in a batch, which keeps the numbers of all its frames together."""
     row: int = 0
-    """Where a batch's numbers of this layout hold those of this frame; set by whoever batches."""
+    """Which row of the batch's numbers of this layout is its own."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What became of a batch of envelopes."""
+
+    frames: list[Frame | EnvelopeRejected]
+    """One per envelope, in order."""
+    numbers: dict[Layout, Floats]
+    """Per layout the numbers of all its frames, in range or not: (frames, layout.width, samples)."""
 
 
 @dataclass(slots=True)
 class _Known:
     """What the careful way found in a document: what other documents with the same skeleton are compared with."""
 
+    keys_text: bytes
     resource_members: int | None
-    class_keys: list[tuple[int, str, str]]
-    """(index, class, identity) of the device classes that are there, in the document's order."""
-    keys_text: list[bytes]
-    sizes: list[int]
-    """Bytes of the numbers of the node's metrics and of each class that is there."""
     layout: Layout
 
 
 class EnvelopeReader:
-    """Parses envelopes, one after the other; keep one per thread, for it remembers skeletons and reuses its parser."""
+    """Parses envelopes; keep one per thread, for it remembers skeletons and reuses its parser."""
 
     def __init__(self) -> None:
         self._parser: Any = simdjson.Parser()
         self._known: dict[bytes, _Known] = {}
-        self._known_bytes = 0
+        self._skeleton_bytes = 0
+        self._devices: dict[bytes, tuple[Devices, tuple[tuple[str, int], ...]]] = {}
+
+    def read(self, envelopes: Sequence[tuple[bytes, int]]) -> Batch:
+        """Parses a batch and checks everything but the numbers' ranges; what is invalid does not touch the rest.
+
+        An envelope is its bytes and the epoch millisecond when Event Hubs received it, the clock that node clocks
+        are judged by.
+        """
+        frames: list[Frame | EnvelopeRejected] = []
+        texts: dict[Layout, list[tuple[int, bytes]]] = {}
+        careful: list[int] = []
+        for index, (raw, received_ms) in enumerate(envelopes):
+            try:
+                plain = inflate(raw)
+                found = self._read_like_a_known_one(plain)
+                if found is None:
+                    frame = self._read_carefully(plain)
+                    careful.append(index)
+                else:
+                    frame, text = found
+                    texts.setdefault(frame.layout, []).append((index, text))
+                check_time(frame.time, received_ms)
+            except EnvelopeRejected as error:
+                frames.append(error)
+            else:
+                frames.append(frame)
+        rows: dict[Layout, list[bytes]] = {}
+        for layout, found_texts in texts.items():
+            good = [(index, text) for index, text in found_texts if isinstance(frames[index], Frame)]
+            self._read_numbers(layout, good, envelopes, frames, rows)
+        for index in careful:
+            frame_or_error = frames[index]
+            if isinstance(frame_or_error, Frame):
+                _add_row(rows, frame_or_error, frame_or_error.values)
+        numbers = {layout: _matrix(layout, parts) for layout, parts in rows.items()}
+        return Batch(frames, numbers)
 
     def parse(self, raw: bytes, received_ms: int) -> Frame:
-        """Parses and checks everything of one envelope but the numbers' ranges.
-
-        `received_ms` is Event Hubs' enqueued time, the clock that node clocks are judged by.
-        Raises EnvelopeRejected with the first rule that is broken.
-        """
-        plain = inflate(raw)
-        skeleton = plain.translate(None, _DELETE)
-        known = self._known.get(skeleton)
-        frame = None if known is None else self._parse_like(known, plain)
-        if frame is None:
-            from telemetry.careful import parse_carefully
-
-            frame = parse_carefully(plain)
-            self._learn(skeleton, plain, frame)
-        check_time(frame.time, received_ms)
+        """Parses one envelope; the frame carries its numbers. Raises EnvelopeRejected with the first broken rule."""
+        batch = self.read([(raw, received_ms)])
+        frame = batch.frames[0]
+        if isinstance(frame, EnvelopeRejected):
+            raise frame
+        frame.values = batch.numbers[frame.layout].tobytes()
         return frame
 
-    def _learn(self, skeleton: bytes, plain: bytes, frame: Frame) -> None:
-        if b"\\" in skeleton or plain[:1] != b"{":
-            return  # what an escape hides, or what comes before the document, a skeleton does not show
-        self._known_bytes += len(skeleton)
-        if len(self._known) >= MAX_SKELETONS or self._known_bytes > MAX_SKELETON_BYTES:
-            self._known.clear()
-            self._known_bytes = len(skeleton)
-        try:
-            document = self._parser.parse(plain)
-        except (ValueError, RuntimeError):
-            return  # what only orjson reads, such as integers of more than 64 bits
-        metrics, devices = document["metrics"], document["devices"]
-        present = [
-            (index, name, device_class.identity)
-            for name in devices
-            for index, device_class in enumerate(DEVICE_CLASSES)
-            if device_class.key == name
-        ]
-        if len(present) != len(devices):
-            return  # a class of a newer agent: nothing would prove that no name is given twice
-        texts = [metrics["keys"].mini, *(devices[name]["keys"].mini for _, name, _ in present)]
-        del document, metrics, devices
-        members = None if frame.resource is None else len(frame.resource)
-        samples, node_keys, class_keys, shape = frame.layout.key
-        columns = [len(node_keys), *(len(class_keys[index]) * shape.devices[index] for index, _, _ in present)]
-        sizes = [8 * samples * count for count in columns]
-        self._known[skeleton] = _Known(members, present, texts, sizes, frame.layout)
+    def _read_numbers(
+        self,
+        layout: Layout,
+        texts: list[tuple[int, bytes]],
+        envelopes: Sequence[tuple[bytes, int]],
+        frames: list[Frame | EnvelopeRejected],
+        rows: dict[Layout, list[bytes]],
+    ) -> None:
+        """Parses the numbers of envelopes of one layout together; if that fails, one by one, then carefully."""
+        together = self._numbers(b"[" + b",".join([text for _, text in texts]) + b"]", layout, len(texts))
+        if together is not None:
+            parts = rows.setdefault(layout, [])
+            first = sum(map(len, parts)) // _row_bytes(layout)
+            parts.append(together)
+            for row, (index, _) in enumerate(texts, first):
+                frames[index].row = row  # type: ignore[union-attr]
+            return
+        for index, text in texts:
+            frame = frames[index]
+            assert isinstance(frame, Frame)
+            alone = self._numbers(text, layout, 1)
+            if alone is None:
+                try:
+                    frame = frames[index] = self._read_carefully(inflate(envelopes[index][0]))
+                except EnvelopeRejected as error:
+                    frames[index] = error
+                    continue
+                alone = frame.values
+            _add_row(rows, frame, alone)
 
-    def _parse_like(self, known: _Known, plain: bytes) -> Frame | None:
-        """The fast way; None sends the document the careful way.
-
-        As the skeleton fixes how many members each object has, finding every expected name in an object
-        proves that none is given twice. It does not tell [] from [1], so each list's length is compared.
-        """
-        document = metrics = devices = block = None
-        if plain[:1] != b"{":
-            return None
+    def _numbers(self, text: bytes, layout: Layout, envelopes: int) -> bytes | None:
+        """All numbers of a JSON array as doubles; None if there is anything else, or not as many as there must be."""
+        document = None
         try:
-            document = self._parser.parse(plain)
-            head: dict[str, Any] = {
-                "version": document["version"],
-                "cluster": document["cluster"],
-                "node": document["node"],
-                "instance": document["instance"],
-                "seq": document["seq"],
-                "time": document["time"].as_list(),
-            }
-            if known.resource_members is not None:
-                head["resource"] = document["resource"].as_dict()
-                if len(head["resource"]) != known.resource_members:
-                    return None
-            HEAD.validate_python(head)
-            if type(head["version"]) is not int or len(head["time"]) != known.layout.key.samples:
-                return None  # 1.0 and true equal 1
-            metrics, devices = document["metrics"], document["devices"]
-            if metrics["keys"].mini != known.keys_text[0]:
-                return None
-            buffers = [metrics["values"].as_buffer(of_type="d")]
-            names: list[tuple[str, ...]] = [()] * len(DEVICE_CLASSES)
-            if list(devices) != [name for _, name, _ in known.class_keys]:
-                return None
-            for text, (index, name, identity) in zip(known.keys_text[1:], known.class_keys, strict=False):
-                block = devices[name]
-                if block["keys"].mini != text:
-                    return None
-                buffers.append(block["values"].as_buffer(of_type="d"))
-                names[index] = tuple(block[identity].as_list())
-                if not are_device_names(names[index]):
-                    return None
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ValidationError):
+            document = self._parser.parse(text)
+            values = document.as_buffer(of_type="d")
+        except (TypeError, ValueError, AttributeError, RuntimeError):
             return None
         finally:
-            del document, metrics, devices, block  # the parser is reusable only when nothing points into it
-        if [memoryview(buffer).nbytes for buffer in buffers] != known.sizes:
+            del document  # the parser is reusable only when nothing points into it
+        found = bytes(values)
+        return found if len(found) == envelopes * _row_bytes(layout) else None
+
+    def _read_carefully(self, plain: bytes) -> Frame:
+        from telemetry.careful import parse_carefully
+
+        frame = parse_carefully(plain)
+        self._learn(plain, frame)
+        return frame
+
+    def _learn(self, plain: bytes, frame: Frame) -> None:
+        """Remembers the document's skeleton if it is as the agent writes it: compact, no escapes, in this order."""
+        cuts = _cuts(plain)
+        skeleton = plain.translate(None, _DELETE)
+        if cuts is None or b"\\" in skeleton or plain[:1] != b"{" or plain[-1:] != b"}":
+            return
+        devices, time, keys, values = cuts
+        members = list(orjson.loads(plain))
+        if members[-4:] != ["devices", "time", "keys", "values"] or members[0] != "version":
+            return
+        if self._skeleton_bytes + len(skeleton) > MAX_SKELETON_BYTES or len(self._known) >= MAX_SKELETONS:
+            self._known.clear()
+            self._devices.clear()
+            self._skeleton_bytes = 0
+        self._skeleton_bytes += len(skeleton) + time - devices
+        self._devices[plain[devices:time]] = frame.devices, frame.layout.key.devices
+        members_of_resource = None if frame.resource is None else len(frame.resource)
+        self._known[skeleton] = _Known(plain[keys:values], members_of_resource, frame.layout)
+
+    def _read_like_a_known_one(self, plain: bytes) -> tuple[Frame, bytes] | None:
+        """The fast way: the frame and the text of its numbers, or None for a document to be read carefully.
+
+        As the skeleton fixes how many members each object has, finding every expected name in an object
+        proves that none is given twice.
+        """
+        known = self._known.get(plain.translate(None, _DELETE))
+        if known is None or not plain.startswith(b'{"version":1,') or plain[-1:] != b"}":
             return None
-        return Frame(
+        cuts = _cuts(plain)
+        if cuts is None:
+            return None
+        devices, time, keys, values = cuts
+        names = self._devices.get(plain[devices:time])
+        if plain[keys:values] != known.keys_text or names is None or names[1] != known.layout.key.devices:
+            return None
+        try:
+            head = HEAD.validate_json(plain[:devices] + plain[time : keys - 1] + b"}")
+        except ValidationError:
+            return None
+        resource = head.get("resource")
+        if (None if resource is None else len(resource)) != known.resource_members:
+            return None
+        if len(head["time"]) != known.layout.key.samples:
+            return None  # the skeleton does not tell [] from [1]
+        text = plain[values + _VALUES : -1]
+        if b"n" in text:
+            return None  # null, which is not for the fast way
+        frame = Frame(
             head["cluster"],
             head["node"],
             head["instance"],
             head["seq"],
             head["time"],
             known.layout,
-            tuple(names),
-            b"".join(buffers),
-            head.get("resource"),
+            names[0],
+            resource,
         )
+        return frame, text
+
+
+_VALUES = len(b'"values":')
+
+
+def _cuts(plain: bytes) -> tuple[int, int, int, int] | None:
+    """Where the members devices, time, keys and values begin, if they come in this order; else None.
+
+    In a document without escapes nothing but a member's name can look like one.
+    """
+    devices = plain.find(b'"devices":{')
+    time = plain.find(b'"time":[', devices)
+    keys = plain.find(b'"keys":[', time)
+    values = plain.find(b'"values":[', keys)
+    return (devices, time, keys, values) if 0 < devices < time < keys < values else None
+
+
+def _row_bytes(layout: Layout) -> int:
+    return 8 * layout.width * layout.key.samples
+
+
+def _add_row(rows: dict[Layout, list[bytes]], frame: Frame, values: bytes) -> None:
+    parts = rows.setdefault(frame.layout, [])
+    size = _row_bytes(frame.layout)
+    frame.row = sum(map(len, parts)) // size if size else len(parts)
+    parts.append(values)
+
+
+def _matrix(layout: Layout, parts: list[bytes]) -> Floats:
+    """The numbers of all frames of one layout: shape (frames, layout.width, samples)."""
+    size = _row_bytes(layout)
+    joined = parts[0] if len(parts) == 1 else b"".join(parts)
+    frames = len(joined) // size if size else len(parts)
+    return np.frombuffer(joined).reshape(frames, layout.width, layout.key.samples)
 
 
 class _GoodNames:
@@ -324,16 +413,9 @@ def check_ranges(layout: Layout, values: Floats) -> dict[int, EnvelopeRejected]:
     return rejected
 
 
-def matrix(frames: Sequence[Frame]) -> Floats:
-    """The numbers of frames of one layout: shape (frames, layout.width, samples)."""
-    layout = frames[0].layout
-    joined = np.frombuffer(b"".join([frame.values for frame in frames]))
-    return joined.reshape(len(frames), layout.width, layout.key.samples)
-
-
 def validate(raw: bytes, received_ms: int) -> Frame:
     """Parses and checks one envelope completely. Raises EnvelopeRejected."""
     frame = EnvelopeReader().parse(raw, received_ms)
-    for error in check_ranges(frame.layout, matrix([frame])).values():
+    for error in check_ranges(frame.layout, _matrix(frame.layout, [frame.values])).values():
         raise error
     return frame

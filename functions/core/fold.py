@@ -17,7 +17,7 @@ from functions.core.ports import DeadLetter, Event, NodeKey
 from functions.core.windows import WINDOW_MS
 from telemetry.errors import EnvelopeRejected, RejectReason
 from telemetry.layout import Floats, Layout, Shape
-from telemetry.validation import EnvelopeReader, Frame, check_ranges, matrix
+from telemetry.validation import EnvelopeReader, Frame, check_ranges
 
 KEPT_MINUTES = 3
 """A node's newest window and the two before it stay open to late samples; older ones are closed for good."""
@@ -58,35 +58,21 @@ class Folded:
 
 def decode(reader: EnvelopeReader, events: Sequence[Event]) -> Decoded:
     """Validates a batch; what is invalid becomes a dead letter and does not touch its neighbours."""
-    frames: list[tuple[Event, Frame] | None] = []
-    letters: list[DeadLetter] = []
-    members: dict[Layout, list[int]] = {}
-    for event in events:
-        try:
-            frame = reader.parse(event.raw, event.position.enqueued_ms)
-        except EnvelopeRejected as refused:
-            letters.append(DeadLetter(event, refused))
-            continue
-        members.setdefault(frame.layout, []).append(len(frames))
-        frames.append((event, frame))
-    groups = []
-    for layout, indexes in members.items():
-        found = [pair[1] for pair in map(frames.__getitem__, indexes) if pair is not None]
-        values = matrix(found)
-        rejected = check_ranges(layout, values)
-        if rejected:
-            for position, error in rejected.items():
-                pair = frames[indexes[position]]
-                assert pair is not None
-                letters.append(DeadLetter(pair[0], error))
-                frames[indexes[position]] = None
-            good = [position for position in range(len(found)) if position not in rejected]
-            found, values = [found[position] for position in good], values[good]
-        for row, frame in enumerate(found):
-            frame.row = row
-        if found:
-            groups.append(Group(layout, values))
-    return Decoded([pair for pair in frames if pair is not None], groups, letters)
+    batch = reader.read([(event.raw, event.position.enqueued_ms) for event in events])
+    out_of_range = {
+        (layout, row): error
+        for layout, values in batch.numbers.items()
+        for row, error in check_ranges(layout, values).items()
+    }
+    decoded = Decoded([], [Group(layout, values) for layout, values in batch.numbers.items()], [])
+    for event, frame in zip(events, batch.frames, strict=True):
+        if isinstance(frame, EnvelopeRejected):
+            decoded.letters.append(DeadLetter(event, frame))
+        elif out_of_range and (frame.layout, frame.row) in out_of_range:
+            decoded.letters.append(DeadLetter(event, out_of_range[frame.layout, frame.row]))
+        else:
+            decoded.frames.append((event, frame))
+    return decoded
 
 
 def fold(fleet: Fleet, decoded: Decoded) -> Folded:
