@@ -9,7 +9,7 @@ For the modules of local.fleet, benchmarks and tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -50,6 +50,7 @@ class Fault:
     """Something that happens to some nodes for some time; does nothing by itself, see the classes below."""
 
     nodes: tuple[int, ...]
+    """Indices, ascending."""
     after: float
     """Seconds from the simulation's start to the fault's."""
     duration: float
@@ -67,8 +68,8 @@ class Fault:
         """Changes the causes of the nodes it hits, in place, at the moments it lasts."""
 
     def windows(self, node: int, until: float) -> Iterator[tuple[float, float]]:
-        """When it hits a node, in seconds from the simulation's start to `until`."""
-        if node in self.nodes and self.after < until:
+        """When it hits one of its nodes, in seconds from the simulation's start, as far as that is before `until`."""
+        if self.after < until:
             yield self.after, self.after + self.duration
 
     def labels(self, start_ms: int, until: float) -> Iterator[Label]:
@@ -79,8 +80,8 @@ class Fault:
                 yield Label(node_name(node), self.name, self.is_fault, begin, end)
 
     def is_active(self, elapsed: float) -> bool:
-        """Whether any node is hit at this moment, in seconds from the simulation's start."""
-        return any(first <= elapsed < last for node in self.nodes for first, last in self.windows(node, elapsed + 1e-3))
+        """Whether it is going on at this moment, in seconds from the simulation's start."""
+        return any(first <= elapsed < last for first, last in self.windows(self.nodes[0], elapsed + 1e-3))
 
     def _hit(self, group: Group) -> Floats:
         """1 for each node of the group it is for, 0 for the others, shape (nodes, 1)."""
@@ -232,15 +233,16 @@ class DeploymentWave(Fault):
     """Seconds that one node takes."""
 
     def windows(self, node: int, until: float) -> Iterator[tuple[float, float]]:  # noqa: D102
-        if node in self.nodes:
-            begin = self.after + self._offset(node)
-            if begin < until:
-                yield begin, begin + self.rollout
+        begin = self.after + float(self._offsets([node])[0])
+        if begin < until:
+            yield begin, begin + self.rollout
+
+    def is_active(self, elapsed: float) -> bool:  # noqa: D102
+        return self.after <= elapsed < self.after + max(self.duration, self.rollout)
 
     def disturb(self, causes: Causes, group: Group) -> None:  # noqa: D102
         hit = self._hit(group) * self.magnitude
-        offset = np.array([self._offset(node) if node in self.nodes else 0.0 for node in group.nodes])[:, None]
-        running = group.elapsed - self.after - offset
+        running = group.elapsed - self.after - self._offsets(group.nodes)[:, None]
         pulling = hit * pulse(running, 0.0, 45.0, 5.0)
         causes.traffic += 55.0 * MB * pulling
         causes.root_write += 70.0 * MB * pulling
@@ -250,8 +252,10 @@ class DeploymentWave(Fault):
         causes.memory -= 0.3 * np.minimum(hit, 1.0) * restarted * causes.memory
         causes.images += 0.006 * hit * np.clip(running / 45.0, 0.0, 1.0)
 
-    def _offset(self, node: int) -> float:
-        return max(self.duration - self.rollout, 0.0) * self.nodes.index(node) / max(len(self.nodes) - 1, 1)
+    def _offsets(self, nodes: Sequence[int]) -> Floats:
+        """Seconds from the wave's begin to each node's turn."""
+        turns: Floats = np.searchsorted(self.nodes, nodes).astype(np.float64)
+        return turns * max(self.duration - self.rollout, 0.0) / max(len(self.nodes) - 1, 1)
 
 
 class NightlyBackup(Fault):
@@ -266,7 +270,7 @@ class NightlyBackup(Fault):
 
     def windows(self, node: int, until: float) -> Iterator[tuple[float, float]]:  # noqa: D102
         begin = self.after
-        while node in self.nodes and begin < until:
+        while begin < until:
             yield begin, begin + self.duration
             begin += DAY
 
