@@ -13,6 +13,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from agent import __version__
 from agent.clock import Clock, SystemClock
@@ -74,14 +75,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _print_once(settings: Settings) -> None:
     clock, stop = SystemClock(), threading.Event()
-    sampler = Sampler(make_collectors(settings.collectors, 1.0), clock, 1.0)
-    builder = _make_builder(settings, _new_instance())
-    first = sampler.sample()
-    clock.wait_until(clock.monotonic() + 1.0, stop)
-    envelopes = [*builder.add(first), *builder.add(sampler.sample())]
-    envelope = envelopes[0] if envelopes else builder.flush()
-    assert envelope is not None, "two samples make an envelope"
-    print(json.dumps(envelope.document(), indent=2))
+    settings = replace(settings, sample_interval=1.0, publish_interval=600.0)
+    sampler, builder = _make_sampler(settings, clock), _make_builder(settings, _new_instance())
+    builder.add(sampler.sample())
+    clock.wait_until(clock.monotonic() + settings.sample_interval, stop)
+    builder.add(sampler.sample())
+    if (envelope := builder.flush()) is not None:
+        print(json.dumps(envelope.document(), indent=2))
 
 
 def _print_lines(settings: Settings) -> None:

@@ -130,9 +130,12 @@ def read_settings(environ: Mapping[str, str], *, publishing: bool) -> Settings:
         node = reader.name("NODE_NAME")
     else:
         node = reader.name("AGENT_NODE") or name_from_hostname(socket.gethostname())
+    other_problems = len(reader.problems)
     sample_interval = reader.number("AGENT_SAMPLE_INTERVAL", 10.0, 0.1, 3600)
     publish_interval = reader.number("AGENT_PUBLISH_INTERVAL", max(30.0, sample_interval), 0.1, 3600)
-    if publish_interval < sample_interval:
+    if len(reader.problems) > other_problems:
+        pass  # comparing a default with the other setting would report a problem that is none
+    elif publish_interval < sample_interval:
         reader.problem(
             f"AGENT_PUBLISH_INTERVAL must be at least AGENT_SAMPLE_INTERVAL ({sample_interval:g} s), "
             f"got {publish_interval:g}"

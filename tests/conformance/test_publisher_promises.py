@@ -209,7 +209,7 @@ async def test_a_hub_that_does_not_exist_is_a_failure_not_a_loss(event_hub):
 
 async def test_a_busy_hub_is_a_failure_until_it_is_no_longer_busy(event_hub):
     event_hub._broker.faults.configure({"server_busy_ratio": 1.0})
-    with pytest.raises(PublishFailed, match="(?i)busy"):
+    with pytest.raises(PublishFailed, match=r"(?i)busy"):
         await event_hub.publisher.publish([b"one"])
     event_hub._broker.faults.configure({})
 
@@ -221,9 +221,7 @@ async def test_a_busy_hub_is_a_failure_until_it_is_no_longer_busy(event_hub):
 async def test_a_server_that_never_answers_is_given_up_in_time():
     silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
-    connection = (
-        f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
-    )
+    connection = f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
     publisher = EventHubPublisher(HubSettings("telemetry", connection), "node-1", timeout=0.5)
 
     with pytest.raises(PublishFailed):

@@ -42,12 +42,22 @@ SwapFree:        {swap_free} kB
 """
 NET_DEV = """\
 Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+ face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier compressed
     lo:  100   1 0 0 0 0 0 0  100   1 0 0 0 0 0 0
   eth0: 1000  10 1 2 9 9 9 9 2000  20 3 4 9 9 9 9
 veth12: 5000  50 0 0 0 0 0 0 5000  50 0 0 0 0 0 0
 enP5s1: 1000  10 0 0 0 0 0 0 2000  20 0 0 0 0 0 0
-"""  # noqa: E501: as the kernel prints it
+"""
+
+WHOLE_DISKS = ("sda", "sdb", "vda", "nvme0n1", "mmcblk0")
+NO_WHOLE_DISKS = (
+    *("sda1", "vda14", "nvme0n1p1", "mmcblk0p1", "mmcblk0boot0"),
+    *("loop0", "ram0", "zram0", "dm-0", "md127", "sr0", "fd0"),
+)
+REPEATING_INTERFACES = (
+    *("lo", "veth0", "cali1f2", "azv99", "docker0", "cni0", "br-12ab", "virbr0", "cilium_host", "lxc12", "flannel.1"),
+    *("enP41344s1", "tunl0", "ifb0", "kube-ipvs0", "nodelocaldns", "dummy0"),
+)
 
 
 @pytest.fixture
@@ -146,7 +156,7 @@ class TestCpu:
     def test_a_stat_file_of_another_kind_is_an_error(self, collector, proc, first_line):
         write(proc, "stat", f"{first_line}\n")
 
-        with pytest.raises(ValueError, match="stat|literal"):
+        with pytest.raises(ValueError, match=r"stat|literal"):
             list(collector.collect())
 
 
@@ -179,15 +189,13 @@ class TestDisk:
     def test_whole_disks_are_read_and_parts_and_layers_are_not(self, proc):
         lines = [
             f"{major} 0 {name} 10 0 16 500 20 0 32 1500 0 700 2000 0 0 0 0 0 0"
-            for major, name in enumerate(
-                "sda sda1 sdb vda vda14 nvme0n1 nvme0n1p1 mmcblk0 mmcblk0p1 loop0 ram0 zram0 dm-0 md127 sr0 fd0".split()
-            )
+            for major, name in enumerate((*WHOLE_DISKS, *NO_WHOLE_DISKS))
         ]
         write(proc, "diskstats", "\n".join(lines) + "\n")
 
         readings = list(DiskCollector().collect())
 
-        assert {reading.device for reading in readings} == {"sda", "sdb", "vda", "nvme0n1", "mmcblk0"}
+        assert {reading.device for reading in readings} == set(WHOLE_DISKS)
         assert {r.key: r.value for r in readings if r.device == "sda"} == {
             "read": 16 * 512,
             "write": 32 * 512,
@@ -263,11 +271,7 @@ class TestNetwork:
         with pytest.raises(IndexError):
             list(NetworkCollector(str(proc)).collect())
 
-    @pytest.mark.parametrize(
-        "name",
-        "lo veth0 cali1f2 azv99 docker0 cni0 br-12ab cilium_host lxc12 flannel.1 enP41344s1 tunl0 ifb0 kube-ipvs0 "
-        "nodelocaldns virbr0 dummy0".split(),
-    )
+    @pytest.mark.parametrize("name", REPEATING_INTERFACES)
     def test_interfaces_that_repeat_others_traffic_are_left_out_by_default(self, proc, name):
         write(proc, "net/dev", NET_DEV.replace("  eth0", f"  {name}"))
 

@@ -193,7 +193,11 @@ def test_the_wait_doubles_up_to_a_minute_and_varies():
 
 steps = st.lists(
     st.one_of(
-        st.just("lost_ack"), st.just("good"), st.just("fail"), st.just("bug"), st.tuples(st.just("add"), st.integers(1, 4))
+        st.just("lost_ack"),
+        st.just("good"),
+        st.just("fail"),
+        st.just("bug"),
+        st.tuples(st.just("add"), st.integers(1, 4)),
     ),
     max_size=25,
 )

@@ -121,7 +121,14 @@ def test_too_many_devices_are_cut_and_the_cut_is_logged_once(caplog):
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("sda", "sda"), ("/my disk", "/my disk"), ("/a\nb\x00", "/a?b?"), ("/\udcff", "/?"), ("x" * 300, "x" * 255), ("", "?")],
+    [
+        ("sda", "sda"),
+        ("/my disk", "/my disk"),
+        ("/a\nb\x00", "/a?b?"),
+        ("/\udcff", "/?"),
+        ("x" * 300, "x" * 255),
+        ("", "?"),
+    ],
 )
 def test_device_names_are_made_acceptable(name, shown):
     assert printable(name) == shown

@@ -8,7 +8,9 @@ from agent.settings import KNOWN, Settings, name_from_hostname, read_settings
 from telemetry.errors import SettingsError
 from telemetry.validation import NAME_PATTERN
 
-CONNECTION = "Endpoint=sb://localhost:5672;SharedAccessKeyName=name;SharedAccessKey=very-secret;UseDevelopmentEmulator=true;"
+CONNECTION = (
+    "Endpoint=sb://localhost:5672;SharedAccessKeyName=name;SharedAccessKey=very-secret;UseDevelopmentEmulator=true;"
+)
 MINIMUM = {"AGENT_CLUSTER": "dev", "EVENTHUB_CONNECTION_STRING": CONNECTION, "EVENTHUB_NAME": "telemetry"}
 
 
@@ -228,3 +230,7 @@ def test_neither_summary_nor_representation_shows_the_key():
 
     assert "very-secret" not in f"{settings!r} {settings.summary()}"
     assert settings.summary()["credential"] == "connection string"
+
+
+def test_an_interval_that_cannot_be_used_is_not_compared_with_the_other():
+    assert problem(AGENT_SAMPLE_INTERVAL="0", AGENT_PUBLISH_INTERVAL="1").startswith("AGENT_SAMPLE_INTERVAL")
