@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -39,21 +40,50 @@ def timestamp(epoch_ms: int) -> str:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def totals(table: WindowTable, mean: Floats, high: Floats) -> Floats:
-    """Per window the node-level columns made of devices (windows, totals): sums of means, maxima of maxima."""
-    shape = table.shape
-    found = np.full((len(mean), len(TOTALS)), np.nan)
-    for column, (class_index, metric_index, metric) in enumerate(TOTALS):
+class _Totals(NamedTuple):
+    """Which columns of a shape make which totals: the first column of each metric that has devices."""
+
+    places: Indexes
+    """Of these metrics among TOTALS."""
+    columns: Indexes
+    """Their columns, one metric's devices after the other's."""
+    starts: Indexes
+    """Where each metric begins within `columns`."""
+
+
+@lru_cache(maxsize=1024)
+def _totals_of(shape: Shape, kind: str) -> _Totals:
+    places: list[int] = []
+    columns: list[int] = []
+    starts: list[int] = []
+    for place, (class_index, metric_index, metric) in enumerate(TOTALS):
         devices = shape.devices[class_index]
-        if not devices:
-            continue
-        first = shape.offset(class_index) + metric_index * devices
-        block = (mean if metric.total == "sum" else high)[:, first : first + devices]
-        with np.errstate(invalid="ignore"):
-            if metric.total == "sum":
-                found[:, column] = np.where(np.isnan(block).all(axis=1), np.nan, np.nansum(block, axis=1))
-            else:
-                found[:, column] = np.fmax.reduce(block, axis=1)
+        if metric.total == kind and devices:
+            first = shape.offset(class_index) + metric_index * devices
+            places.append(place)
+            starts.append(len(columns))
+            columns += range(first, first + devices)
+    return _Totals(np.array(places, np.intp), np.array(columns, np.intp), np.array(starts, np.intp))
+
+
+def totals(shape: Shape, mean: Floats, high: Floats) -> Floats:
+    """Per window the node-level columns made of devices (windows, totals): sums of means, maxima of maxima.
+
+    A device without values does not count; where no device has any the total is NaN.
+    """
+    found = np.full((len(mean), len(TOTALS)), np.nan)
+    sums, worst = _totals_of(shape, "sum"), _totals_of(shape, "max")
+    if len(sums.places):
+        values = mean[:, sums.columns]
+        missing = np.isnan(values)
+        if missing.any():
+            total = np.add.reduceat(np.where(missing, 0.0, values), sums.starts, axis=1)
+            known = np.add.reduceat(~missing, sums.starts, axis=1, dtype=np.intp)
+            found[:, sums.places] = np.where(known, total, np.nan)
+        else:
+            found[:, sums.places] = np.add.reduceat(values, sums.starts, axis=1)
+    if len(worst.places):
+        found[:, worst.places] = np.fmax.reduceat(high[:, worst.columns], worst.starts, axis=1)
     return found
 
 
@@ -68,7 +98,7 @@ class WindowRows:
         self._table, self._slots = table, slots
         self._mean = table.mean(slots)
         self._high = table.maximum(slots)
-        self._totals = totals(table, self._mean, self._high)
+        self._totals = totals(table.shape, self._mean, self._high)
         self.revisions: list[int] = table.samples[slots].tolist()
 
     def features(self) -> Floats:
