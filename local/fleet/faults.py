@@ -143,7 +143,7 @@ class DiskFillingFast(Fault):
         speed = self.magnitude / self.seconds_per_magnitude
         filled = speed * self._running_for(group)
         causes.filling += filled
-        causes.root_write += np.where((filled > 0.0) & (filled < 1.0 - root.base_share[0]), speed * root.size, 0.0)
+        causes.root_write += np.where((filled > 0.0) & (filled < 1.0 - root.base_share[1]), speed * root.size, 0.0)
 
 
 class DiskFillingSlowly(DiskFillingFast):
@@ -167,7 +167,7 @@ class PacketLoss(Fault):
     magnitude_meaning = "share of packets lost"
 
     def disturb(self, causes: Causes, group: Group) -> None:  # noqa: D102
-        causes.loss += self.magnitude * self._strength(group)
+        causes.loss = np.minimum(causes.loss + self.magnitude * self._strength(group), 0.9)
 
 
 class IoStall(Fault):
@@ -181,7 +181,7 @@ class IoStall(Fault):
     magnitude_meaning = "how far disks stop answering, 1 is completely"
 
     def disturb(self, causes: Causes, group: Group) -> None:  # noqa: D102
-        causes.stall += self.magnitude * self._strength(group)
+        causes.stall = np.minimum(causes.stall + self.magnitude * self._strength(group), 1.0)
         causes.waiting += self.magnitude * self._strength(group, RAMPS)
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 from azure.eventhub.aio import EventHubConsumerClient
@@ -15,6 +16,8 @@ from azure.eventhub.aio import EventHubConsumerClient
 from local.event_hubs.broker import Broker, BrokerSettings
 from telemetry.envelope import decode
 from telemetry.validation import validate
+
+REPOSITORY = Path(__file__).parents[2]
 
 # The SDK leaves the socket of a connection that was cut to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -45,7 +48,7 @@ async def fleet(connection_string, *arguments):
     """The simulator as a process of its own; killed at the end if it still runs."""
     environ = os.environ | {"EVENTHUB_CONNECTION_STRING": connection_string, "EVENTHUB_NAME": "telemetry"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "local.fleet", *arguments, env=environ, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-m", "local.fleet", *arguments, cwd=REPOSITORY, env=environ, stderr=asyncio.subprocess.PIPE
     )
     try:
         yield process

@@ -146,6 +146,25 @@ def test_faults_add_up_on_one_node():
     assert both["network.rx_drops"].sum() > clean["network.rx_drops"].sum() + 10
 
 
+@pytest.mark.parametrize("end", [0, 1])
+def test_readings_stay_in_bounds_when_every_fault_strikes_twice_at_its_weakest_or_strongest(end):
+    specs = [
+        f"{name}:node=0-3,duration=1h,magnitude={kind.magnitude_range[end]:.6f}" for name, kind in FAULTS.items()
+    ] * 2
+    model = FleetModel(4, 1, start_ms=START, faults=parse_faults(specs, 4))
+
+    for node in range(4):
+        found = model.readings([node], np.array([START + 20_000 * np.arange(200)]))
+
+        for metric in NODE_METRICS:
+            array = found.metrics[metric.key]
+            assert (array >= -1e-9).all() and (array <= metric.upper).all(), metric.key
+        for device_class in DEVICE_CLASSES:
+            for metric in device_class.metrics:
+                array = found.devices[device_class.key][metric.key]
+                assert (array >= -1e-9).all() and (array <= metric.upper).all(), metric.key
+
+
 def test_labels_are_the_ground_truth_per_node_and_window():
     specs = ["cpu_runaway:node=3+5,after=120,duration=600", "nightly_backup:node=1,after=1h"]
     model = FleetModel(10, 1, start_ms=START, faults=parse_faults(specs, 10))
