@@ -49,7 +49,11 @@ MAX_SKELETON_BYTES = 16 * 1024 * 1024
 
 Devices = tuple[tuple[str, ...], ...]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-ResourceValue = Annotated[str, StringConstraints(max_length=128)] | int | float
+ResourceValue = (
+    Annotated[str, StringConstraints(max_length=128, pattern=r"^\P{C}*$")]  # no control characters: stores refuse them
+    | Annotated[int, Field(ge=-(2**63), lt=2**63)]
+    | float
+)
 Resource = Annotated[
     dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")], ResourceValue],
     Field(max_length=MAX_CONSTANTS),
@@ -141,7 +145,12 @@ class EnvelopeReader:
                 else:
                     frame, text = found
                     texts.setdefault(frame.layout, []).append((index, text))
-                check_time(frame.time, received_ms)
+                try:
+                    check_time(frame.time, received_ms)
+                except EnvelopeRejected:
+                    if found is not None:
+                        self._read_carefully(plain)  # which names what is wrong before the time, if anything is
+                    raise
             except EnvelopeRejected as error:
                 frames.append(error)
             else:
@@ -222,6 +231,9 @@ class EnvelopeReader:
         skeleton = plain.translate(None, _DELETE)
         if cuts is None or b"\\" in skeleton or plain[:1] != b"{" or plain[-1:] != b"}":
             return
+        samples, _, counts = frame.layout.key
+        if not samples or not frame.layout.width or (samples == 1 and any(count == 0 for _, count in counts)):
+            return  # a skeleton does not tell [] from [1]: one column could lack what another has too much
         devices, time, keys, values = cuts
         members = list(orjson.loads(plain))
         if members[-4:] != ["devices", "time", "keys", "values"] or members[0] != "version":
