@@ -88,8 +88,10 @@ def layout_for(key: LayoutKey) -> Layout:
     """The layout of all envelopes with this key; remembered, for a fleet has few of them."""
     counts = dict(key.devices)
     shape = Shape(tuple(counts.get(device_class.key, 0) for device_class in DEVICE_CLASSES))
-    places = {metric.key: (index, metric) for index, metric in enumerate(NODE_METRICS)}
+    places = {m.key: (index, m) for index, m in enumerate(NODE_METRICS) if m.key.partition(".")[0] not in counts}
     for class_index, device_class in enumerate(DEVICE_CLASSES):
+        if device_class.key not in counts:
+            continue  # a device metric without devices stands for nothing
         for index, metric in enumerate(device_class.metrics):
             first = shape.offset(class_index) + index * shape.devices[class_index]
             places[f"{device_class.key}.{metric.key}"] = (first, metric)
