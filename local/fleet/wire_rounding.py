@@ -1,6 +1,7 @@
-"""telemetry.catalogue.round_for_wire for whole arrays: the same rule, a hundred times as fast, up to 2^53.
+"""telemetry.catalogue.round_for_wire for whole arrays: the same rule, vectorised, up to 2^53.
 
-Decimal ties (0.35 to one digit) may go the other way. A test holds the two against each other. For the modules of local.fleet only.
+Decimal ties (0.35 to one digit) may go the other way. A test holds the two against each other.
+For the modules of local.fleet only.
 """
 
 from __future__ import annotations
