@@ -149,7 +149,8 @@ def _accumulate(fleet: Fleet, group: Group, accepted: Sequence[tuple[Frame, Node
         if frame.time[-1] >= node.last_ms:
             node.last = last.copy()
     for shape, (rows, row_slots) in alike.items():
-        chosen = values if len(rows) == len(values) else values[rows]
+        in_order = rows == list(range(len(values)))
+        chosen = values if in_order else values[rows]
         flat = chosen.transpose(0, 2, 1).reshape(len(rows) * samples, shape.width)
         fleet.table(shape).add(np.array(row_slots, np.intp), flat)
 
