@@ -89,7 +89,7 @@ def status_line(numbers: PipelineNumbers, states: Mapping[str, State]) -> str:
     """One line: processes that are not well first, then nodes, flow, windows, what went wrong."""
     parts = []
     unwell = [f"{name} {state}" for name, state in states.items() if state is not State.RUNNING]
-    parts.append(", ".join(unwell).upper() if unwell else f"{len(states)} processes well")
+    parts.append(", ".join(unwell).upper() if unwell else f"{len(states)} process{'es' * (len(states) > 1)} well")
     if numbers.nodes is not None:
         silent = f" ({numbers.silent} silent)" if numbers.silent else ""
         parts.append(f"nodes {numbers.nodes}{silent}")

@@ -1,0 +1,70 @@
+# The commands of this repository. `make` alone lists them.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON_IN_VENV := .venv/bin/python
+PYTEST := $(PYTHON_IN_VENV) -m pytest
+# Node may have come into .venv (tools/setup.sh); mypy, ruff and the rest are there too.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+JOBS ?= 2
+ARGS ?=
+NODES ?= 1000
+MINUTES ?= 5
+SEED ?= 1
+
+.PHONY: help setup run test test-unit test-functional test-e2e check generated bench oracle soak format clean
+
+help: ## list the commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "  variables: PYTHON=/path (setup)  ARGS='...' (run, bench, oracle, soak)  JOBS=2 (test)  NODES MINUTES (soak)  SEED (oracle)"
+
+setup: ## make .venv and node_modules; quick where they are up to date
+	@tools/setup.sh $(if $(filter setup,$(MAKECMDGOALS)),--tell)
+
+run: setup ## the whole product on this machine; Ctrl-C stops it
+	@exec $(PYTHON_IN_VENV) -m local up $(ARGS)
+
+test: test-unit test-functional test-e2e ## every test
+
+test-unit: setup ## unit, conformance and static tests
+	$(PYTEST) -n $(JOBS) tests/unit tests/conformance tests/static
+
+test-functional: setup ## tests of single programs as processes
+	$(PYTEST) -n $(JOBS) --dist loadfile tests/functional
+
+test-e2e: setup ## tests of the whole local stack
+	$(PYTEST) tests/e2e
+
+check: setup ## what a pull request must pass besides the tests
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports --no-logo
+	$(PYTHON_IN_VENV) tools/check_generated.py
+	node tools/kql_lint.js --tables infra/log_analytics/tables.json --functions infra/queries/functions \
+		$$(find infra/queries -name '*.kql' | sort)
+	bash -n tools/setup.sh .ci/run
+
+generated: setup ## write the generated files anew
+	$(PYTHON_IN_VENV) -m telemetry.tables
+
+bench: setup ## speed and size: bench/results.json
+	@$(PYTHON_IN_VENV) -m bench.run $(ARGS)
+
+oracle: setup ## kill everything, lose nothing: compares what was acknowledged with what is stored
+	@$(PYTHON_IN_VENV) -m bench.oracle --seed $(SEED) $(ARGS)
+
+soak: setup ## NODES simulated nodes for MINUTES: lag, memory, losses
+	@$(PYTHON_IN_VENV) -m bench.soak --nodes $(NODES) --minutes $(MINUTES) $(ARGS)
+
+format: setup ## format the Python code
+	ruff format .
+	ruff check --fix .
+
+clean: ## remove everything that can be made again, local data too
+	@if [ -e .local/stack.json ] && [ -x $(PYTHON_IN_VENV) ]; then $(PYTHON_IN_VENV) -m local down || true; fi
+	rm -rf .local .venv node_modules .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
