@@ -66,18 +66,18 @@ def document(**changes: Any) -> dict[str, Any]:
         "node": "node-1",
         "instance": INSTANCE,
         "seq": 1,
-        "time": samples(3),
-        "metrics": {"keys": ["cpu", "mem"], "values": [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]},
-        "devices": {
-            "disk": {
-                "device": ["sda", "sdb"],
-                "keys": ["read", "busy"],
-                "values": [[[1, 2, 3], [4, 5, 6]], [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]],
-            },
-            "filesystem": {"mountpoint": ["/"], "keys": ["full"], "values": [[[0.1, 0.2, 0.3]]]},
-            "network": {"interface": ["eth0"], "keys": ["rx", "tx"], "values": [[[1, 2, 3]], [[4, 5, 6]]]},
-        },
         "resource": {"pool": "pool1", "cpus": 8},
+        "devices": {"disk": ["sda", "sdb"], "filesystem": ["/"], "network": ["eth0"]},
+        "time": samples(3),
+        "keys": ["cpu", "mem", "disk.read", "disk.busy", "filesystem.full", "network.rx"],
+        "values": [
+            [0.1, 0.2, 0.3],
+            [0.4, 0.5, 0.6],
+            [[1, 2, 3], [4, 5, 6]],
+            [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]],
+            [[0.7, 0.8, 0.9]],
+            [[7, 8, 9]],
+        ],
     }
     found.update(copy.deepcopy(changes))
     return {key: value for key, value in found.items() if value is not ...}
