@@ -38,7 +38,7 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     """Sends every record from `level` up to standard error (or `stream`) as JSON lines, warnings included.
 
     The Azure SDK shouts at each broken connection and retries by itself; the agent tells of outages once, so the
-    SDK is heard at debug level only.
+    SDK is heard at debug level only, and never with its frames, which contain tokens.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
@@ -46,6 +46,5 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-    if level != "debug":
-        logging.getLogger("azure").setLevel(logging.CRITICAL)
+    logging.getLogger("azure").setLevel(logging.INFO if level == "debug" else logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

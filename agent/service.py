@@ -80,17 +80,27 @@ class Service:
         """Starts the sampling thread; the future ends with it."""
         ended: asyncio.Future[None] = loop.create_future()
 
+        def end(error: BaseException | None) -> None:
+            if not ended.done():
+                ended.set_exception(error) if error else ended.set_result(None)
+
+        def take(sample: Sample) -> None:
+            try:
+                self._take(sample)
+            except Exception as error:
+                end(error)
+
         def hand_over(callback: Callable[..., None], *args: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants it any more
                 loop.call_soon_threadsafe(callback, *args)
 
         def sample() -> None:
+            error = None
             try:
-                self._parts.sampling.run(lambda sample: hand_over(self._take, sample), self._stop_sampling)
-            except BaseException as error:
-                hand_over(ended.set_exception, error)
-            else:
-                hand_over(ended.set_result, None)
+                self._parts.sampling.run(lambda sample: hand_over(take, sample), self._stop_sampling)
+            except BaseException as raised:
+                error = raised
+            hand_over(end, error)
 
         threading.Thread(target=sample, name="sampling", daemon=True).start()
         return ended

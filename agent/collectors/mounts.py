@@ -64,7 +64,10 @@ def choose(mounts: Iterable[Mount], types: frozenset[str], exclude: re.Pattern[s
 
 
 class MountTable:
-    """The mount points to look at, read again only when the kernel says that a mount has changed."""
+    """The mount points to look at, read again only when the kernel says that a mount has changed.
+
+    They are the agent's own mounts (`self`), because it has to reach them to ask how full they are.
+    """
 
     def __init__(self, proc: str, mount_exclude: str, type_exclude: str) -> None:
         self._proc = proc

@@ -218,6 +218,17 @@ async def test_a_busy_hub_is_a_failure_until_it_is_no_longer_busy(event_hub):
     assert await event_hub.received(1) == [b"one"]
 
 
+async def test_a_connection_that_was_cut_between_two_calls_is_no_failure(event_hub):
+    await event_hub.publisher.publish([b"one"])
+    event_hub._broker._server.close_clients()
+    await asyncio.sleep(0.1)
+    assert event_hub._broker.status()["connections"] == 0
+
+    await event_hub.publisher.publish([b"two"])
+
+    assert await event_hub.received(2) == [b"one", b"two"]
+
+
 async def test_a_server_that_never_answers_is_given_up_in_time():
     silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]

@@ -3,6 +3,7 @@
 import gc
 import json
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -107,6 +108,22 @@ def test_without_the_hub_a_signal_leaves_everything_in_the_spool_within_five_sec
     assert [each.seq for each in spooled] == list(range(1, len(spooled) + 1))
     assert agent.status()["spooled"] == len(spooled) == agent.status()["seq"]
     assert agent.events().count("publishing_failed") == 1
+
+
+def test_a_hub_that_accepts_connections_and_never_answers_does_not_hold_up_the_end(start_agent):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        agent = start_agent(
+            EVENTHUB_CONNECTION_STRING=f"Endpoint=sb://127.0.0.1:{silent.getsockname()[1]};SharedAccessKeyName=n;"
+            "SharedAccessKey=k;UseDevelopmentEmulator=true"
+        )
+        agent.wait_for_status(lambda status: status["seq"] >= 3, "three envelopes spooled")
+        started = time.monotonic()
+
+        assert agent.stop() == 0
+
+    assert time.monotonic() - started < 7
+    assert agent.events() == ["started", "stopped"]
+    assert agent.log()[-1]["spooled"] == len(agent.spooled()) >= 3
 
 
 def test_an_outage_of_the_hub_delays_but_loses_nothing(start_agent, broker):
