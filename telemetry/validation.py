@@ -69,7 +69,7 @@ class Head(TypedDict):
     node: Name
     instance: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,32}$")]
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
-    time: list[int]
+    time: list[Annotated[int, Field(ge=-(2**63), lt=2**63)]]  # pydantic's own parser reads longer ones, orjson does not
     resource: NotRequired[Resource]
 
 
