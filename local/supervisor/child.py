@@ -26,7 +26,7 @@ _SETTLED_SECONDS = 30.0
 _ORPHANS_SECONDS = 5.0
 """What a dead program leaves running, such as Azurite's Node, may take so long to end in order."""
 _LOG_BYTES = 16 * 1024 * 1024
-_LOG_TAIL = 12
+_LOG_TAIL, _LOG_LINE = 8, 600
 _POLL = 0.02
 
 
@@ -159,7 +159,7 @@ class Child:
             lines = self.program.log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
         except FileNotFoundError:
             return ""
-        return f"; the end of {self.program.log}:\n" + "\n".join(f"  {line}" for line in lines)
+        return f"; the end of {self.program.log}:\n" + "\n".join(f"  {line:.{_LOG_LINE}}" for line in lines)
 
     def _look(self) -> None:
         assert self._process is not None

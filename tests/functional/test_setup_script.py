@@ -7,25 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = [
-    "bash",
-    "cat",
-    "cksum",
-    "cp",
-    "date",
-    "dirname",
-    "find",
-    "grep",
-    "head",
-    "ln",
-    "mkdir",
-    "mktemp",
-    "rm",
-    "sed",
-    "sleep",
-    "sort",
-    "tail",
-]
+TOOLS = """
+bash cat cksum cp date dirname find grep head ln mkdir mktemp rm sed sleep sort tail
+"""
 INPUTS = ["requirements.txt", "requirements-dev.txt", "agent/requirements.txt", "constraints.txt", "package.json"]
 
 VENV_MAKER = """#!/bin/sh
@@ -51,7 +35,7 @@ class Machine:
         self.home = folder / "home"
         for path in (self.bin, self.home, self.checkout / "agent", self.checkout / "tools"):
             path.mkdir(parents=True)
-        for tool in TOOLS:
+        for tool in TOOLS.split():
             (self.bin / tool).symlink_to(shutil.which(tool))
         shutil.copy(ROOT / "tools/setup.sh", self.checkout / "tools")
         for name in INPUTS:
