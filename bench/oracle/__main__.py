@@ -19,6 +19,8 @@ from bench.oracle.witnesses import NotConsumed
 from local.supervisor import StackError
 
 _EXPLAINED = 10
+_LINE = 400
+"""Characters of a line of an error: it may quote logs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         outcome = asyncio.run(run(Options(seed, given.kills, given.nodes, given.minutes, data), tell))
     except (StackError, NotConsumed, RuntimeError, TimeoutError) as error:
-        print(f"oracle: no verdict: {error}\nseed {seed}; data and logs are left in {data}", file=sys.stderr)
+        text = "\n".join(line[:_LINE] for line in f"{type(error).__name__}: {error}".splitlines())
+        print(f"oracle: no verdict: {text}\nseed {seed}; data and logs are left in {data}", file=sys.stderr)
         return 1
     verdict = outcome.verdict
     if given.sabotage:

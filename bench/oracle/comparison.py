@@ -204,7 +204,7 @@ def show(key: WindowKey) -> str:
 
 
 def _compare_devices(
-    key: WindowKey, column: str, expected: Mapping[str, Mapping[str, float]], found: object
+    key: WindowKey, column: str, expected: Mapping[str, Mapping[str, float]], found: Any
 ) -> list[Discrepancy]:
     listed: list[Row] = (json.loads(found) if isinstance(found, str) else found) or []
     by_name = {device["Device"]: device for device in listed}

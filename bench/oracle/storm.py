@@ -86,16 +86,15 @@ class Storm:
 
     async def _fell(self, name: str, again: bool) -> None:
         down = self._random.uniform(0.0, 2.5)
-        started_for = self._random.uniform(0.05, 1.5)
+        started_for = self._random.uniform(0.2, 1.5)
         await self._kill(name, f"down for {down:.1f} s" + (", then killed while starting" if again else ""))
         await asyncio.sleep(down)
         child = self._stack.process(name)
-        starting = asyncio.create_task(asyncio.to_thread(child.start))
         if again:
+            child.want()
             await asyncio.sleep(started_for)
             await self._kill(name, "while starting")
-            await asyncio.to_thread(child.start)
-        await starting
+        await asyncio.to_thread(child.start)
         if name in FAULTS:
             await self._order(name, FAULTS[name])
 
