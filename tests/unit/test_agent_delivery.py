@@ -106,6 +106,17 @@ async def test_an_outage_is_retried_until_it_ends_and_logged_twice(bench, caplog
     assert "connection refused" in caplog.records[0].problem
 
 
+async def test_a_second_outage_is_an_outage_of_its_own(bench, caplog):
+    caplog.set_level("INFO")
+    bench.publisher.script.extend([PublishFailed("first"), PublishFailed("first"), "", PublishFailed("second")])
+    bench.add(*(b"%d" % number for number in range(150)))
+
+    await bench.finish()
+
+    assert bench.waits == [1, 2, 1]
+    assert [record.getMessage() for record in caplog.records] == ["publishing_failed", "publishing_recovered"] * 2
+
+
 @pytest.mark.parametrize("error", [RuntimeError("bug"), OSError(104, "reset"), TimeoutError(), ValueError("odd")])
 async def test_an_error_of_any_kind_keeps_the_envelope(bench, error):
     bench.publisher.script.append(error)

@@ -79,6 +79,16 @@ async def test_every_sample_is_published_and_the_rest_at_the_end(parts, tmp_path
     assert (status["seq"], status["published"], status["spooled"]) == (len(envelopes), len(envelopes), 0)
 
 
+async def test_a_signal_sends_at_once_what_would_have_waited(parts):
+    parts.builder._full = 1000
+    service = Service(parts, "0123456789ab", publish_delay=3600.0)
+
+    await run_until(service, lambda: parts.sampler.statistics["load"].runs >= 5)
+
+    (raw,) = parts.publisher.acknowledged
+    assert len(decode(raw).time) == parts.sampler.statistics["load"].runs >= 5
+
+
 async def test_a_publisher_that_hangs_neither_stops_sampling_nor_the_end(parts):
     parts.publisher.script.append("hang")
     service = Service(parts, "0123456789ab")
