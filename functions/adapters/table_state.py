@@ -12,7 +12,7 @@ from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
-from azure.data.tables import EdmType, EntityProperty, TableClient, TableTransactionError
+from azure.data.tables import EdmType, EntityProperty, TableClient, TableErrorCode, TableTransactionError
 
 from functions.core.ports import NodeKey, StateUpdate, StoredState
 from telemetry.errors import StateConflict, StoreUnavailable
@@ -70,11 +70,11 @@ class TableStateStore:
             try:
                 replies = self._table.submit_transaction([_operation(update) for update in group])
             except TableTransactionError as error:
-                if error.status_code in _CONFLICTS:
+                if _is_conflict(error):
                     raise StateConflict([group[min(error.index, len(group) - 1)].key]) from error
                 raise StoreUnavailable(f"cannot commit {len(group)} node state(s): {error.message}") from error
             except HttpResponseError as error:
-                if error.status_code in _CONFLICTS:
+                if _is_conflict(error):
                     raise StateConflict([update.key for update in group]) from error
                 raise StoreUnavailable(f"cannot commit {len(group)} node state(s): {error.message}") from error
             except AzureError as error:
@@ -96,8 +96,10 @@ class TableStateStore:
         def read(node: str) -> Any:
             try:
                 return self._table.get_entity(cluster, node)
-            except ResourceNotFoundError:
-                return None
+            except ResourceNotFoundError as error:
+                if is_missing_entity(error):
+                    return None
+                raise
 
         return (entity for entity in self._threads.map(read, nodes) if entity is not None)
 
@@ -146,3 +148,16 @@ def _operation(update: StateUpdate) -> Operation:
 def join_state(entity: Mapping[str, Any]) -> bytes:
     """The state's bytes of an entity."""
     return b"".join(entity[name] for name in sorted(entity) if name.startswith("State"))
+
+
+def is_missing_entity(error: AzureError) -> bool:
+    """Whether an error says that the entity is not there; a missing table is another matter, which also answers 404."""
+    return isinstance(error, ResourceNotFoundError) and not _is_missing_table(error)
+
+
+def _is_conflict(error: HttpResponseError) -> bool:
+    return error.status_code in _CONFLICTS and not _is_missing_table(error)
+
+
+def _is_missing_table(error: HttpResponseError) -> bool:
+    return getattr(error, "error_code", None) == TableErrorCode.TABLE_NOT_FOUND
