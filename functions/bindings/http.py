@@ -38,6 +38,17 @@ def answer(body: Any, *, status: int = 200, headers: dict[str, str] | None = Non
     )
 
 
+def not_modified(headers: dict[str, str]) -> func.HttpResponse:
+    """304 with the headers a 200 would have had."""
+    return func.HttpResponse(status_code=304, headers=_headers(headers))
+
+
+def is_unchanged(request: func.HttpRequest, etag: str) -> bool:
+    """Whether If-None-Match names this ETag, by weak comparison as RFC 9110 wants (gateways that compress say W/)."""
+    given = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return etag in given or given == ["*"]
+
+
 def guarded(handler: Handler) -> Handler:
     """Checks the key, and turns everything a handler raises into a problem document."""
     return _answering(handler, check_key=True)
@@ -85,7 +96,8 @@ def _answering(handler: Handler, *, check_key: bool) -> Handler:
 
 
 def _check_key(request: func.HttpRequest) -> None:
-    given = (request.headers.get("x-functions-key") or request.params.get("code") or "").encode()
+    text = request.headers.get("x-functions-key") or request.params.get("code") or ""
+    given = text.encode(errors="backslashreplace")  # whatever bytes came, they are a wrong key and no failure of ours
     matches = [hmac.compare_digest(given, key.encode()) for key in services().settings.api_keys]
     if not any(matches):
         what = "is wrong" if given else "is missing"
