@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
+from functions.adapters import continuation as tokens
 from functions.core.ports import DeadLetter
 from functions.core.rows import blob_name
 from telemetry.errors import SinkUnavailable, StoreUnavailable
@@ -56,20 +57,31 @@ class BlobDeadLetters:
             outcome.result()
 
     def _put(self, letter: DeadLetter) -> None:
-        metadata = {"reason": letter.error.reason.value, "detail": quote(letter.error.detail[:512], safe=" ")}
+        # Quoted whole: HTTP strips and folds spaces in headers, and a signature over them would no longer match.
+        detail = quote(letter.error.detail[:512], safe="", errors="replace")
+        metadata = {"reason": letter.error.reason.value, "detail": detail}
         try:
             self._container.upload_blob(blob_name(letter), letter.event.raw, overwrite=True, metadata=metadata)
         except AzureError as error:
             raise SinkUnavailable(f"cannot keep the dead letter {blob_name(letter)}: {error}") from error
 
     def page(self, *, limit: int, continuation: str | None) -> tuple[list[DeadLetterSummary], str | None]:
-        """At most `limit` letters, newest first, and the token of the next page. Raises StoreUnavailable."""
+        """At most `limit` letters, newest first, and the token of the next page.
+
+        Raises BadContinuation for a token that no page gave, StoreUnavailable otherwise.
+        """
+        token = tokens.decode(continuation, "Marker")
         try:
-            pages = self._container.list_blobs(include=["metadata"], results_per_page=limit).by_page(continuation)
+            pages = self._container.list_blobs(include=["metadata"], results_per_page=limit).by_page(
+                token["Marker"] if token else None
+            )
             found = [_summary(blob.name, blob.size, blob.metadata or {}) for blob in next(iter(pages), ())]
         except AzureError as error:
+            if continuation and isinstance(error, HttpResponseError) and error.status_code == 400:
+                raise tokens.BadContinuation(continuation) from error
             raise StoreUnavailable(f"cannot list dead letters: {error}") from error
-        return found, pages.continuation_token or None  # type: ignore[attr-defined]
+        marker: str | None = pages.continuation_token  # type: ignore[attr-defined]
+        return found, tokens.encode({"Marker": marker} if marker else None)
 
     def raw(self, name: str) -> bytes | None:
         """The bytes of a letter; None if there is none of this name. Raises StoreUnavailable."""

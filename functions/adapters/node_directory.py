@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.data.tables import TableClient
 
-from functions.adapters.table_state import join_state
+from functions.adapters import continuation as tokens
+from functions.adapters.table_state import is_missing_entity, join_state
 from telemetry.errors import StoreUnavailable
 
 _SUMMARY = ["PartitionKey", "RowKey", "Pool", "Status", "LastSeen", "AnomalyScore", "AnomalyMetric"]
-
-
-class BadContinuation(ValueError):
-    """A continuation token was not one that a page before had given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +41,7 @@ class NodeDirectory:
 
         Raises BadContinuation for a token that no page gave.
         """
-        token = _decode(continuation)
+        token = tokens.decode(continuation, "PartitionKey", "RowKey")
         query = " and ".join(f"{name} eq @{name}" for name in filters)
         try:
             pages = self._table.query_entities(
@@ -55,17 +49,19 @@ class NodeDirectory:
             ).by_page(token)  # type: ignore[arg-type]
             found = list(next(iter(pages), ()))
         except AzureError as error:
+            if continuation and isinstance(error, HttpResponseError) and error.status_code == 400:
+                raise tokens.BadContinuation(continuation) from error
             raise StoreUnavailable(f"cannot list nodes: {error}") from error
         following = pages.continuation_token  # type: ignore[attr-defined]
-        return [_summary(entity) for entity in found], _encode(following)
+        return [_summary(entity) for entity in found], tokens.encode(following)
 
     def state(self, cluster: str, node: str) -> tuple[bytes, str] | None:
         """The state's bytes of one node and their ETag; None for a node never heard of."""
         try:
             entity = self._table.get_entity(cluster, node)
-        except ResourceNotFoundError:
-            return None
         except AzureError as error:
+            if is_missing_entity(error):
+                return None
             raise StoreUnavailable(f"cannot read {cluster}/{node}: {error}") from error
         return join_state(entity), str(entity.metadata["etag"])
 
@@ -81,19 +77,3 @@ def _summary(entity: Any) -> Summary:
         float(entity.get("AnomalyScore", 0.0)),
         entity.get("AnomalyMetric", ""),
     )
-
-
-def _encode(token: dict[str, str | None] | None) -> str | None:
-    return base64.urlsafe_b64encode(json.dumps(token).encode()).decode() if token else None
-
-
-def _decode(text: str | None) -> dict[str, str | None] | None:
-    if not text:
-        return None
-    try:
-        token = json.loads(base64.b64decode(text.encode(), altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error):
-        token = None
-    if not isinstance(token, dict) or not all(isinstance(value, str | None) for value in token.values()):
-        raise BadContinuation(f"continuation {text[:40]!r} is not a token a page gave")
-    return token

@@ -8,12 +8,14 @@ from urllib.parse import quote, urlencode
 
 import azure.functions as func
 
+from functions.adapters.continuation import BadContinuation
 from functions.bindings.http import Problem, answer, guarded, integer, only
 from functions.bindings.services import services
 from functions.core.rows import timestamp
 
 blueprint = func.Blueprint()
-_NAME = re.compile(r"\d{13}/[^/]{1,256}/\d{1,4}/\d{1,19}")
+_NAME = re.compile(r"[0-9]{13}/[A-Za-z0-9]([A-Za-z0-9._-]{0,254}[A-Za-z0-9])?/[0-9]{1,4}/[0-9]{1,19}")
+"""As functions.core.rows.blob_name makes them, with the names an event hub may have."""
 
 
 @blueprint.function_name("dead_letters")
@@ -23,8 +25,10 @@ def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
     """GET /dead-letters?limit=&continuation= : one page, newest first."""
     only(req, "limit", "continuation")
     limit = integer(req, "limit", 100, 1, 1000)
-    continuation = req.params.get("continuation")
-    found, following = services().dead_letters.page(limit=limit, continuation=continuation)
+    try:
+        found, following = services().dead_letters.page(limit=limit, continuation=req.params.get("continuation"))
+    except BadContinuation as error:
+        raise Problem(400, "Bad parameter", str(error)) from None
     body: dict[str, Any] = {
         "deadLetters": [
             {

@@ -8,8 +8,9 @@ from urllib.parse import quote, urlencode
 
 import azure.functions as func
 
-from functions.adapters.node_directory import BadContinuation, Summary
-from functions.bindings.http import Problem, answer, guarded, integer, only
+from functions.adapters.continuation import BadContinuation
+from functions.adapters.node_directory import Summary
+from functions.bindings.http import Problem, answer, guarded, integer, is_unchanged, not_modified, only
 from functions.bindings.services import services
 from functions.core.fleet import Fleet
 from functions.core.ports import StoredState
@@ -18,6 +19,8 @@ from functions.core.snapshot import snapshot
 from telemetry.validation import NAME_PATTERN
 
 blueprint = func.Blueprint()
+MAX_POOL = 128
+"""Characters; an envelope's resource values are no longer."""
 _FILTERS = {"cluster": "PartitionKey", "pool": "Pool", "status": "Status"}
 
 
@@ -30,6 +33,11 @@ def nodes(req: func.HttpRequest) -> func.HttpResponse:
     limit = integer(req, "limit", 100, 1, 1000)
     if req.params.get("status", "live") not in ("live", "silent"):
         raise Problem(400, "Bad parameter", f"status must be live or silent, got {req.params['status'][:40]!r}")
+    cluster, pool = req.params.get("cluster", "any"), req.params.get("pool", "")
+    if not re.fullmatch(NAME_PATTERN, cluster):
+        raise Problem(400, "Bad parameter", f"cluster must match {NAME_PATTERN}, got {cluster[:40]!r}")
+    if not pool.isprintable() or len(pool) > MAX_POOL:
+        raise Problem(400, "Bad parameter", f"pool must be at most {MAX_POOL} printable characters, got {pool[:40]!r}")
     filters = {column: req.params[name] for name, column in _FILTERS.items() if name in req.params}
     try:
         found, following = services().directory.page(
@@ -52,7 +60,7 @@ def node(req: func.HttpRequest) -> func.HttpResponse:
     only(req)
     key = req.route_params["cluster"], req.route_params["node"]
     for name in key:
-        if not re.match(NAME_PATTERN, name):
+        if not re.fullmatch(NAME_PATTERN, name):
             raise Problem(400, "Bad name", f"{name[:80]!r} is no cluster or node name; they match {NAME_PATTERN}")
     stored = services().directory.state(*key)
     if stored is None:
@@ -60,8 +68,8 @@ def node(req: func.HttpRequest) -> func.HttpResponse:
     blob, version = stored
     etag = '"' + quote(version, safe="") + '"'
     headers = {"ETag": etag}
-    if req.headers.get("if-none-match") in (etag, "*"):
-        return func.HttpResponse(status_code=304, headers=headers)
+    if is_unchanged(req, etag):
+        return not_modified(headers)
     fleet = Fleet(services().detector)
     fleet.admit({key: StoredState(blob, version)})
     return answer(snapshot(fleet.nodes[key]), headers=headers)
