@@ -11,7 +11,7 @@ from datetime import UTC
 import azure.functions as func
 import orjson
 
-from functions.bindings.services import services
+from functions.bindings.services import Partition, Services, services
 from functions.core.ingest import BatchReport
 from functions.core.ports import Event, Position
 from functions.core.rows import timestamp
@@ -42,13 +42,21 @@ def ingest(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - th
     hub, partition = context["EventHubName"], context["PartitionId"]
     batch = [_event(event, hub, partition) for event in events]
     shared = services()
-    processor, lock = shared.partition(f"{hub}/{partition}")
-    with lock:
-        report = processor.run(batch)
-        for problem in processor.fleet.unreadable:
+    kept = shared.partition(f"{hub}/{partition}")
+    with kept.lock:
+        # A run whose row was refused comes again with nothing but duplicates; its first row still has to be told.
+        _tell_runs(shared, kept)
+        report = kept.ingest.run(batch)
+        for problem in kept.ingest.fleet.unreadable:
             log.error("node state made anew: %s", problem)
-        processor.fleet.unreadable.clear()
-    shared.sink.write(PIPELINE_RUNS_TABLE, [_run_row(report, batch, started)])
+        kept.ingest.fleet.unreadable.clear()
+        kept.untold_runs.append(_run_row(report, batch, started))
+        _tell_runs(shared, kept)
+
+
+def _tell_runs(shared: Services, kept: Partition) -> None:
+    shared.sink.write(PIPELINE_RUNS_TABLE, kept.untold_runs)
+    kept.untold_runs.clear()
 
 
 def _event(event: func.EventHubEvent, hub: str, partition: str) -> Event:

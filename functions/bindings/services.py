@@ -1,12 +1,24 @@
-"""Builds what the functions share, once per process, when the first of them runs: no work at import."""
+"""Builds what the functions share, once per process, when the first of them runs: no work at import.
+
+How long a call to a service may take is set here. The SDKs' defaults repeat for minutes (a Blob call waits 15 s before
+it tries again) and sleep as long as a Retry-After header says, inside a function that must end within functionTimeout;
+but whatever fails is repeated anyway: batches by the trigger's retry policy, which waits longer each time, the sweep
+by its schedule, HTTP by its caller. So the SDKs only bridge a hiccup: at most three attempts of 5 s to connect and
+15 s without a byte, some seconds between them, about a minute in all for the slowest. What is sent with POST (rows,
+transactions) is not repeated by them when no answer came.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from azure.core.credentials import TokenCredential
+from azure.core.pipeline import PipelineResponse
+from azure.core.pipeline.policies import RetryPolicy
 from azure.data.tables import TableClient
 from azure.identity import ManagedIdentityCredential
 from azure.monitor.ingestion import LogsIngestionClient
@@ -24,32 +36,60 @@ from functions.core.sweep import Sweep
 STATES_TABLE = "NodeStates"
 DEAD_LETTERS_CONTAINER = "dead-letters"
 
+TIME_LIMITS: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 15}
+RETRIES: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.5}
+BLOB_RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 1, "increment_base": 2, "random_jitter_range": 1}
+LONGEST_RETRY_AFTER = 5.0
+
+
+class PromptRetry(RetryPolicy[Any, Any]):
+    """Waits no longer than some seconds however long the service asks for; the trigger's own retries wait longer."""
+
+    def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:
+        """What Retry-After says, within bounds."""
+        asked = super().get_retry_after(response)
+        return None if asked is None else min(asked, LONGEST_RETRY_AFTER)
+
+
+@dataclass(slots=True)
+class Partition:
+    """What is kept of one partition between its batches."""
+
+    ingest: Ingest
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a batch runs."""
+    untold_runs: list[bytes] = field(default_factory=list)
+    """Rows of runs whose batch is committed and that Log Analytics has not accepted yet."""
+
 
 class Services:
     """Everything behind the bindings. Making it reaches out to storage; raises TransientError or SettingsError."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        credential: TokenCredential = ManagedIdentityCredential(client_id=settings.client_id)
+        credential: TokenCredential = ManagedIdentityCredential(client_id=settings.client_id, **TIME_LIMITS, **RETRIES)
         table, container = _storage(settings, credential)
         self.store = TableStateStore(table)
         self.directory = NodeDirectory(table)
         self.dead_letters = BlobDeadLetters(container)
-        self.sink = LogAnalyticsSink(LogsIngestionClient(settings.logs_endpoint, credential), settings.logs_rule_id)
+        logs = LogsIngestionClient(
+            settings.logs_endpoint, credential, retry_policy=PromptRetry(**RETRIES), **TIME_LIMITS
+        )
+        self.sink = LogAnalyticsSink(logs, settings.logs_rule_id)
         self.detector: Detector = RobustBand()
         self.sweep = Sweep(self.store, self.sink, self.detector, silent_after_ms=settings.silent_after_ms)
-        self._partitions: dict[str, tuple[Ingest, threading.Lock]] = {}
+        self._partitions: dict[str, Partition] = {}
         self._lock = threading.Lock()
         self.store.create_table()
         self.dead_letters.create_container()
 
-    def partition(self, name: str) -> tuple[Ingest, threading.Lock]:
-        """The processor of one partition, and the lock to hold while it runs."""
+    def partition(self, name: str) -> Partition:
+        """What is kept of one partition; made when its first batch comes."""
         with self._lock:
             found = self._partitions.get(name)
             if found is None:
                 ingest = Ingest(self.store, self.sink, self.dead_letters, self.detector)
-                found = self._partitions[name] = (ingest, threading.Lock())
+                found = self._partitions[name] = Partition(ingest)
             return found
 
 
@@ -69,13 +109,14 @@ def _services() -> Services:
 
 def _storage(settings: Settings, credential: TokenCredential) -> tuple[TableClient, ContainerClient]:
     storage = settings.storage
+    tables, blobs = {**TIME_LIMITS, **RETRIES}, {**TIME_LIMITS, **BLOB_RETRIES}
     if storage.connection_string is not None:
         return (
-            TableClient.from_connection_string(storage.connection_string, STATES_TABLE),
-            ContainerClient.from_connection_string(storage.connection_string, DEAD_LETTERS_CONTAINER),
+            TableClient.from_connection_string(storage.connection_string, STATES_TABLE, **tables),
+            ContainerClient.from_connection_string(storage.connection_string, DEAD_LETTERS_CONTAINER, **blobs),
         )
     assert storage.table_uri is not None and storage.blob_uri is not None
     return (
-        TableClient(storage.table_uri, STATES_TABLE, credential=credential),
-        ContainerClient(storage.blob_uri, DEAD_LETTERS_CONTAINER, credential=credential),
+        TableClient(storage.table_uri, STATES_TABLE, credential=credential, **tables),
+        ContainerClient(storage.blob_uri, DEAD_LETTERS_CONTAINER, credential=credential, **blobs),
     )
