@@ -67,6 +67,7 @@ def print_lines(verdict: Verdict, outcome: Outcome, seed: int) -> None:
         "dead_lettered": len(reckoning.dead_letters),
         "redelivered": sum(run["Received"] for run in runs) - reckoning.events,
         "runs": len(runs),
+        "silences_swept": outcome.silences,
         "seconds": round(outcome.seconds),
         "seed": seed,
     }

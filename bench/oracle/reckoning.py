@@ -53,6 +53,8 @@ class Logged(NamedTuple):
 
     place: Place
     raw: bytes
+    enqueued_ms: int = 0
+    """When the broker took it."""
 
 
 Values = dict[str, list[float]]

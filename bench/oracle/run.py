@@ -13,8 +13,8 @@ from pathlib import Path
 from bench.oracle.evidence import Evidence, Verdict, judge
 from bench.oracle.nodes import CLOSING_AHEAD_MS, closing_envelope
 from bench.oracle.storm import AGENT, FUNCTIONS, Storm
-from bench.oracle.traffic import Traffic, silence_sdk
-from bench.oracle.witnesses import RUNS, Witnesses
+from bench.oracle.traffic import SILENT_AFTER_SECONDS, Traffic, silence_sdk
+from bench.oracle.witnesses import RUNS, SILENCES, Witnesses
 from local.supervisor import Stack
 
 AGENT_NODE = ("oracle-agent", "real")
@@ -49,13 +49,15 @@ class Outcome:
 
     verdict: Verdict
     kills: int
+    silences: int
+    """How often `sweep` has closed the windows of a silent node."""
     seconds: float
 
 
 async def run(options: Options, tell: Callable[[str], None]) -> Outcome:
     """Runs it all. Raises StackError, NotConsumed: then there is no verdict, and that is a failure too."""
     silence_sdk()
-    os.environ.update(AGENT_SETTINGS)
+    os.environ.update(AGENT_SETTINGS, SILENT_AFTER_SECONDS=SILENT_AFTER_SECONDS)
     began = time.monotonic()
     # The thread that starts the stack must outlive it: the programs end with it.
     stack = Stack(options.data, faults=True, agent=True, ports="free", restart=False)
@@ -97,6 +99,7 @@ async def _run_on(stack: Stack, options: Options, tell: Callable[[str], None], b
     windows = await asyncio.to_thread(witnesses.query, "NodeMetrics()")
     dead_letters = await asyncio.to_thread(witnesses.query, "DeadLetters()")
     runs = await asyncio.to_thread(witnesses.query, RUNS)
+    silences = len(await asyncio.to_thread(witnesses.query, SILENCES))
     snapshots = await asyncio.to_thread(witnesses.snapshots, closing)
     await asyncio.to_thread(stack.process(FUNCTIONS).stop)  # it holds the partitions: nobody else may read them
     evidence = Evidence(
@@ -111,7 +114,7 @@ async def _run_on(stack: Stack, options: Options, tell: Callable[[str], None], b
         snapshots=snapshots,
         last_sent=closing,
     )
-    return Outcome(judge(evidence), storm.kills.total(), time.monotonic() - began)
+    return Outcome(judge(evidence), storm.kills.total(), silences, time.monotonic() - began)
 
 
 async def _empty_spool(stack: Stack, tell: Callable[[str], None]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,6 +18,11 @@ from local.fleet.publishers import EventHubPublisher, Outgoing, event_hub
 HUB = "telemetry"
 DAY_MS = 86_400_000
 _SENDERS = 6
+_FALLS_SILENT = 0.005
+"""Of a node's envelopes, so many are followed by a silence long enough for `sweep` to close its windows."""
+_SILENCE = 40.0, 70.0
+SILENT_AFTER_SECONDS = "30"
+"""What the function app must be told for that."""
 
 
 class Traffic:
@@ -34,6 +40,7 @@ class Traffic:
         """Envelopes sent again on purpose, long after their acknowledgement."""
         self._connection_string = connection_string
         self._interval = interval
+        self._random = random.Random(f"traffic {seed}")
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
@@ -66,8 +73,9 @@ class Traffic:
                     self.poison[sent.outgoing.body] = sent.reason
                 self.repeated += sent.repeated
                 await publisher.put(sent.outgoing)
+            silence = self._random.uniform(*_SILENCE) if self._random.random() < _FALLS_SILENT else 0.0
             try:
-                async with asyncio.timeout(self._interval):
+                async with asyncio.timeout(self._interval + silence):
                     await self._stopped.wait()
             except TimeoutError:
                 continue

@@ -30,6 +30,7 @@ from local.kql import run_kql
 from local.supervisor import Stack
 
 RUNS = "PipelineRuns_CL | summarize arg_max(TimeGenerated, *) by RunId"
+SILENCES = 'NodeAnomalies() | where Kind == "silent" | project Cluster, Node, WindowStart'
 _DEAD_LETTERS_CONTAINER = "dead-letters"
 _READ_SECONDS = 60.0
 _CONSUMER_GROUP = "$Default"
@@ -137,7 +138,9 @@ async def _read_partition(client: EventHubConsumerClient, partition: str, end: i
         for event in events:
             body = event.body
             raw = body if isinstance(body, bytes) else b"".join(body)  # type: ignore[arg-type]
-            found.append(Logged(Place(partition, int(event.sequence_number or 0)), raw))
+            enqueued = event.enqueued_time
+            enqueued_ms = 0 if enqueued is None else round(enqueued.timestamp() * 1000)
+            found.append(Logged(Place(partition, int(event.sequence_number or 0)), raw, enqueued_ms))
         if found and found[-1].place.sequence >= end:
             complete.set()
 
