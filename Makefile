@@ -13,7 +13,7 @@ JOBS ?= 2
 ARGS ?=
 NODES ?= 1000
 MINUTES ?= 5
-SEED ?= 1
+SEED ?=
 
 .PHONY: help setup run test test-unit test-functional test-e2e check generated bench oracle soak format clean
 
@@ -36,7 +36,7 @@ test-functional: setup ## tests of single programs as processes
 	$(PYTEST) -n $(JOBS) --dist loadfile tests/functional
 
 test-e2e: setup ## tests of the whole local stack
-	$(PYTEST) tests/e2e
+	$(PYTEST) -n $(JOBS) --dist loadfile tests/e2e
 
 check: setup ## what a pull request must pass besides the tests
 	ruff check .
@@ -55,7 +55,7 @@ bench: setup ## speed and size: bench/results.json
 	@$(PYTHON_IN_VENV) -m bench.run $(ARGS)
 
 oracle: setup ## kill everything, lose nothing: compares what was acknowledged with what is stored
-	@$(PYTHON_IN_VENV) -m bench.oracle --seed $(SEED) $(ARGS)
+	@$(PYTHON_IN_VENV) -m bench.oracle $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 soak: setup ## NODES simulated nodes for MINUTES: lag, memory, losses
 	@$(PYTHON_IN_VENV) -m bench.soak --nodes $(NODES) --minutes $(MINUTES) $(ARGS)

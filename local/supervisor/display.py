@@ -50,12 +50,12 @@ class Display:
             yield
         self._live = None
 
-    def progress(self, states: Mapping[str, State], ports: Mapping[str, int]) -> None:
+    def progress(self, states: Mapping[str, State], endpoints: Endpoints) -> None:
         """Tell which programs have become ready, and what is waited for."""
         seconds = time.monotonic() - self._begun
         for name, state in states.items():
             if state is State.RUNNING and self._seen.get(name) is not State.RUNNING:
-                own = ", ".join(str(ports[port]) for port in PORTS[name] if port != "event-hubs-faults")
+                own = ", ".join(str(endpoints.ports[port]) for port in PORTS[name] if port in endpoints.served)
                 self.say(f"  {name:<14} ready after {seconds:4.1f} s{f'  on port {own}' if own else ''}", "green")
         self._seen = dict(states)
         waiting = [name for name, state in states.items() if state is not State.RUNNING]

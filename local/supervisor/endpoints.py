@@ -64,6 +64,11 @@ class Endpoints:
             "log-analytics": f"{self.log_analytics_url}/faults",
         }
 
+    @property
+    def served(self) -> frozenset[str]:
+        """The names of the ports somebody listens on."""
+        return frozenset(self.ports) - (frozenset() if self.faults else {"event-hubs-faults"})
+
     def trust(self) -> dict[str, str]:
         """Environment that makes any HTTP client trust the stack's certificate and reach it without a proxy."""
         bundle = str(self.certificates.bundle)

@@ -46,7 +46,7 @@ class StackFile:
                         "state": child.state.value,
                         "pid": child.pid,
                         "restarts": child.restarts,
-                        "ports": {port: endpoints.ports[port] for port in PORTS[name]},
+                        "ports": {port: endpoints.ports[port] for port in PORTS[name] if port in endpoints.served},
                         "log": str(child.program.log),
                     }
                     for name, child in children.items()

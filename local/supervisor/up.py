@@ -37,7 +37,7 @@ def up(stack: Stack, display: Display) -> int:
     try:
         display.say(f"Starting the local stack on {stack.data.root}")
         with display.live():
-            stack.start(lambda states: display.progress(states, stack.endpoints.ports))
+            stack.start(lambda states: display.progress(states, stack.endpoints))
             display.where_to_look(stack.endpoints, str(stack.data.root), str(stack.data.logs))
             _watch(stack, display)
     except StackError as error:
