@@ -6,13 +6,13 @@ every time the same event is put.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
-from azure.storage.blob import ContainerClient
+from azure.core.exceptions import AzureError, HttpResponseError
+from azure.storage.blob import ContainerClient, StorageErrorCode
 
 from functions.adapters import continuation as tokens
 from functions.core.ports import DeadLetter
@@ -87,18 +87,18 @@ class BlobDeadLetters:
         """The bytes of a letter; None if there is none of this name. Raises StoreUnavailable."""
         try:
             return self._container.download_blob(name).readall()
-        except ResourceNotFoundError:
-            return None
         except AzureError as error:
+            if getattr(error, "error_code", None) == StorageErrorCode.BLOB_NOT_FOUND:
+                return None
             raise StoreUnavailable(f"cannot read the dead letter {name}: {error}") from error
 
 
-def _summary(name: str, size: int, metadata: dict[str, str]) -> DeadLetterSummary:
+def _summary(name: str, size: int, metadata: Mapping[str, str | None]) -> DeadLetterSummary:
     backwards, event_hub, partition, sequence = name.split("/")
     return DeadLetterSummary(
         name,
-        metadata.get("reason", ""),
-        unquote(metadata.get("detail", "")),
+        metadata.get("reason") or "",
+        unquote(metadata.get("detail") or ""),
         size,
         9_999_999_999_999 - int(backwards),
         event_hub,

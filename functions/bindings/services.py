@@ -38,7 +38,7 @@ DEAD_LETTERS_CONTAINER = "dead-letters"
 
 TIME_LIMITS: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 15}
 RETRIES: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.5}
-BLOB_RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 1, "increment_base": 2, "random_jitter_range": 1}
+BLOB_RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 0, "increment_base": 1, "random_jitter_range": 1}
 LONGEST_RETRY_AFTER = 5.0
 
 
