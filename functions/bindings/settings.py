@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -52,12 +53,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if endpoint and not endpoint.startswith("https://"):
         problems.append(f"LOGS_INGESTION_ENDPOINT must begin with https://, got {endpoint!r}")
     rule_id = required("LOGS_DCR_IMMUTABLE_ID", "dcr-0123456789abcdef0123456789abcdef")
-    keys = tuple(key.strip() for key in required("HTTP_API_KEYS", "KEY or KEY1,KEY2").split(",") if key.strip())
+    listed = required("HTTP_API_KEYS", "KEY or KEY1,KEY2")
+    keys = tuple(key.strip() for key in listed.split(",") if key.strip())
+    if listed and not keys:
+        problems.append("HTTP_API_KEYS holds commas and no key; it must be like KEY or KEY1,KEY2")
     if any(len(key) < 16 for key in keys):
         problems.append("HTTP_API_KEYS holds a key of less than 16 characters; make one with `openssl rand -hex 24`")
     silent_after = environment.get("SILENT_AFTER_SECONDS", "180").strip()
-    if not silent_after.isdigit() or not 30 <= int(silent_after) <= 86_400:
-        problems.append(f"SILENT_AFTER_SECONDS must be 30-86400, got {silent_after!r}")
+    if not re.fullmatch("[0-9]{1,5}", silent_after) or not 30 <= int(silent_after) <= 86_400:
+        problems.append(f"SILENT_AFTER_SECONDS must be 30-86400, got {silent_after[:40]!r}")
     if problems:
         raise SettingsError(problems)
     return Settings(
