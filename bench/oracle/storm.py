@@ -28,7 +28,7 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
         "server_busy_ratio": 0.02,
         "drop_connection_after_bytes": 150_000,
     },
-    LOG_ANALYTICS: {"status_codes": [429, 500, 503], "ratio": 0.12, "timeout_ratio": 0.03, "timeout_seconds": 1.5},
+    LOG_ANALYTICS: {"status_codes": [429, 500, 503], "ratio": 0.2, "timeout_ratio": 0.15, "timeout_seconds": 0.6},
 }
 _FAULTS_OFF: Mapping[str, Mapping[str, Any]] = {EVENT_HUBS: {}, LOG_ANALYTICS: {}}
 _KILLED_WHILE_STARTING = 0.2

@@ -18,7 +18,7 @@ from local.fleet.publishers import EventHubPublisher, Outgoing, event_hub
 HUB = "telemetry"
 DAY_MS = 86_400_000
 _SENDERS = 6
-_FALLS_SILENT = 0.005
+_FALLS_SILENT = 0.003
 """Of a node's envelopes, so many are followed by a silence long enough for `sweep` to close its windows."""
 _SILENCE = 40.0, 70.0
 SILENT_AFTER_SECONDS = "30"
