@@ -55,8 +55,9 @@ def ingest(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - th
 
 
 def _tell_runs(shared: Services, kept: Partition) -> None:
-    shared.sink.write(PIPELINE_RUNS_TABLE, kept.untold_runs)
-    kept.untold_runs.clear()
+    if kept.untold_runs:
+        shared.sink.write(PIPELINE_RUNS_TABLE, kept.untold_runs)
+        kept.untold_runs.clear()
 
 
 def _event(event: func.EventHubEvent, hub: str, partition: str) -> Event:
