@@ -56,6 +56,7 @@ bench: setup ## speed and size: bench/results.json
 
 oracle: setup ## kill everything, lose nothing: compares what was acknowledged with what is stored
 	@$(PYTHON_IN_VENV) -m bench.oracle $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(PYTHON_IN_VENV) -m bench.fuzz $(if $(SEED),--seed $(SEED))
 
 soak: setup ## NODES simulated nodes for MINUTES: lag, memory, losses
 	@$(PYTHON_IN_VENV) -m bench.soak --nodes $(NODES) --minutes $(MINUTES) $(ARGS)
