@@ -26,6 +26,7 @@ from bench.oracle.comparison import Row
 from bench.oracle.reckoning import EnvelopeId, Logged, identify, read
 from bench.oracle.traffic import silence_sdk
 from bench.oracle.witnesses import RUNS, NotConsumed, Witnesses
+from local.kql import KqlFailed
 from local.supervisor import Stack, StackError
 
 PUBLISH_SECONDS = 30.0
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tell(f"{given.nodes} nodes for {given.minutes:g} min, data in {data}")
     try:
         measured = asyncio.run(soak(data, given.nodes, given.minutes, given.seed, tell))
-    except (StackError, NotConsumed, RuntimeError, TimeoutError) as error:
+    except (StackError, NotConsumed, KqlFailed, RuntimeError, OSError) as error:
         print(f"soak: {type(error).__name__}: {error}\ndata and logs are left in {data}", file=sys.stderr)
         return 1
     print_lines(measured)

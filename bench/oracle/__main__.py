@@ -16,6 +16,7 @@ from bench.oracle.comparison import Law
 from bench.oracle.evidence import SABOTAGES, Verdict, judge
 from bench.oracle.run import Options, Outcome, run
 from bench.oracle.witnesses import NotConsumed
+from local.kql import KqlFailed
 from local.supervisor import StackError
 
 _EXPLAINED = 10
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tell(f"seed {seed}, data in {data}")
     try:
         outcome = asyncio.run(run(Options(seed, given.kills, given.nodes, given.minutes, data), tell))
-    except (StackError, NotConsumed, RuntimeError, TimeoutError) as error:
+    except (StackError, NotConsumed, KqlFailed, RuntimeError, OSError) as error:
         text = "\n".join(line[:_LINE] for line in f"{type(error).__name__}: {error}".splitlines())
         print(f"oracle: no verdict: {text}\nseed {seed}; data and logs are left in {data}", file=sys.stderr)
         return 1

@@ -64,7 +64,7 @@ class Storm:
             else:
                 again = False
             await asyncio.gather(*(self._fell(name, again and name == together[0]) for name in together))
-        await asyncio.sleep(2 * self._pause)
+        await asyncio.sleep(self._pause)
 
     async def calm(self) -> None:
         """Nothing goes wrong any more."""
