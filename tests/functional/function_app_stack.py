@@ -137,21 +137,28 @@ class Stack:
 
 
 @contextmanager
+def running_log_analytics(folder: Path) -> Iterator[Service]:
+    """The Log Analytics stand-in with the product's tables, rule and saved functions, and with faults to order."""
+    with running_service(
+        folder,
+        "--tables", str(LOG_ANALYTICS / "tables.json"),
+        "--dcr", str(LOG_ANALYTICS / "dcr.json"),
+        "--functions", str(REPOSITORY / "infra" / "queries" / "functions"),
+        "--faults",
+    ) as service:  # fmt: skip
+        yield service
+
+
+@contextmanager
 def running_stack(folder: Path, *, partitions: int = 1) -> Iterator[Stack]:
     """A chain with data of its own in `folder`, with every service on a free port; stops all of it."""
     service_folder = folder / "log_analytics"
     service_folder.mkdir()
     with (
-        running_service(
-            service_folder,
-            "--tables", str(LOG_ANALYTICS / "tables.json"),
-            "--dcr", str(LOG_ANALYTICS / "dcr.json"),
-            "--functions", str(REPOSITORY / "infra" / "queries" / "functions"),
-            "--faults",
-        ) as log_analytics,
+        running_log_analytics(service_folder) as log_analytics,
         Azurite.start() as azurite,
         Broker(folder / "event_hubs", [f"{HUB}:{partitions}"]) as broker,
-    ):  # fmt: skip
+    ):
         stack = Stack(broker, azurite, log_analytics, folder / "functions")
         try:
             yield stack
@@ -159,4 +166,4 @@ def running_stack(folder: Path, *, partitions: int = 1) -> Iterator[Stack]:
             stack.close()
 
 
-__all__ = ["Stack", "eventually", "running_stack"]
+__all__ = ["Stack", "eventually", "running_log_analytics", "running_stack"]
