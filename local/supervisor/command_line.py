@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local import kql
-from local.supervisor.data_directory import DataDirectory, StackError
+from local.supervisor.data_directory import DEFAULT_DATA, DataDirectory, StackError
 from local.supervisor.stack_file import find_running
-
-DEFAULT_DATA = Path(".local")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

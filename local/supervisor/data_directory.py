@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+DEFAULT_DATA = Path(".local")
+
 
 class StackError(Exception):
     """The local stack cannot do what was asked; the message says why, and what to do."""

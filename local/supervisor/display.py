@@ -7,12 +7,14 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from local.supervisor.child import Child, State
+from local.supervisor.data_directory import DEFAULT_DATA
 from local.supervisor.endpoints import Endpoints
 from local.supervisor.pipeline import PipelineNumbers
 from local.supervisor.programs import PORTS
@@ -62,17 +64,21 @@ class Display:
         if self._live is not None:
             self._live.update(Text(f"waiting for {', '.join(waiting)} ({seconds:.0f} s)" if waiting else "", "dim"))
 
-    def where_to_look(self, endpoints: Endpoints, data: str, logs: str) -> None:
+    def where_to_look(self, endpoints: Endpoints, data: Path) -> None:
         """Tell what a person can do now."""
         nodes = f"{endpoints.functions_url}/api/nodes"
+        chosen = "" if data == DEFAULT_DATA.resolve() else f" --data {data}"
+        command = "  .venv/bin/python -m local"
         self.say("")
         self.say(f"Snapshot of every node   {nodes}?code={endpoints.keys.functions}", "bold")
         self.say(f"  curl -H 'x-functions-key: {endpoints.keys.functions}' {nodes}")
         self.say("Ask in KQL", "bold")
-        self.say(f"  .venv/bin/python -m local kql '{_EXAMPLE_KQL}'")
-        self.say("More nodes, state, logs", "bold")
-        self.say("  .venv/bin/python -m local fleet --nodes 20 | status | logs functions -f")
-        self.say(f"Logs are in {logs}, data and keys in {data}. Ctrl-C stops everything.", "dim")
+        self.say(f"{command} kql{chosen} '{_EXAMPLE_KQL}'")
+        self.say("More nodes; how it does; logs", "bold")
+        self.say(f"{command} fleet{chosen} --nodes 20")
+        self.say(f"{command} status{chosen}")
+        self.say(f"{command} logs{chosen} functions -f")
+        self.say(f"Logs, data and keys are in {data}. Ctrl-C stops everything.", "dim")
         self.say("")
 
     def status(self, numbers: PipelineNumbers, children: Mapping[str, Child]) -> None:

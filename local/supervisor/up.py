@@ -38,7 +38,7 @@ def up(stack: Stack, display: Display) -> int:
         display.say(f"Starting the local stack on {stack.data.root}")
         with display.live():
             stack.start(lambda states: display.progress(states, stack.endpoints))
-            display.where_to_look(stack.endpoints, str(stack.data.root), str(stack.data.logs))
+            display.where_to_look(stack.endpoints, stack.data.root)
             _watch(stack, display)
     except StackError as error:
         display.say(str(error), "red")
