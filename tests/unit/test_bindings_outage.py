@@ -110,7 +110,9 @@ def test_name_with_anything_around_it_is_a_problem_400(serve, part, name):
     assert response.status_code == 400
 
 
-@pytest.mark.parametrize("name", ["0000000000000/hub/0/1\n", "\u0660000000000000/hub/0/1", "0000000000000/h\nb/0/1", ""])
+@pytest.mark.parametrize(
+    "name", ["0000000000000/hub/0/1\n", "\u0660000000000000/hub/0/1", "0000000000000/h\nb/0/1", ""]
+)
 def test_name_of_a_dead_letter_with_anything_around_it_is_a_problem_400(serve, name):
     serve(letters=AssertionError("storage was asked"))
 
