@@ -250,7 +250,7 @@ class Partition:
         return worker["ingest"]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(story=stories, sizes=st.lists(st.integers(1, 7), min_size=1, max_size=3))
 def test_every_envelope_is_stored_once_or_a_duplicate_or_a_dead_letter(story, sizes):
     partition = Partition()
@@ -276,7 +276,7 @@ def test_every_envelope_is_stored_once_or_a_duplicate_or_a_dead_letter(story, si
                 assert before[column] == after[column], "two rows of one key and revision tell different numbers"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(story=stories, size=st.integers(1, 7))
 def test_replaying_the_whole_log_stores_nothing_again(story, size):
     partition = Partition()
@@ -298,7 +298,7 @@ def test_replaying_the_whole_log_stores_nothing_again(story, size):
     assert len(partition.sink.tables[NODE_METRICS_TABLE]) == rows
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(story=stories)
 def test_no_window_is_leaked_when_all_nodes_are_forgotten(story):
     partition = Partition()

@@ -235,6 +235,14 @@ class TestTime:
 
         assert core.told() == [(0, 1), (1, 2)]
 
+    def test_late_samples_are_not_shown_as_the_newest(self, core):
+        core.say(at(1, 1, value=0.9))
+
+        core.say(at(0, 2, value=0.1))
+
+        node = core.ingest.fleet.nodes["aks-test", "node-1"]
+        assert (node.last[0], node.last_ms) == (0.9, START + MINUTE + 20_000)
+
     def test_old_windows_are_let_go(self, core):
         for minute in range(10):
             core.say(at(minute, minute + 1))
@@ -292,6 +300,13 @@ class TestDevices:
 
         assert self.disks(core)[0] == {"sda": 1.0, "sdb": 1.0}
         assert self.disks(core)[-1] == {"sda": 1.0}
+
+    def test_window_that_was_told_is_not_told_again_because_devices_change(self, core):
+        core.say(at(0, 1, devices=devices(3, disk=("sda",))), at(1, 2, devices=devices(3, disk=("sda",))))
+
+        core.say(at(1, 3, devices=devices(3, disk=("sda", "sdb"))))
+
+        assert core.told() == [(0, 3)]
 
     def test_devices_in_another_order_keep_their_numbers(self, core):
         first = {"disk": {"device": ["sda", "sdb"], "read": [[10] * 3, [20] * 3]}}

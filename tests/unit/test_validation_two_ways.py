@@ -136,6 +136,20 @@ def test_what_looks_like_a_known_envelope_but_is_not(known, raw):
     assert wrong is None
 
 
+def test_devices_known_from_another_envelope_must_be_as_many_of_each_class():
+    two_disks = {"disk": ["a", "b"], "network": ["c"]}
+    two_networks = {"network": ["a", "b"], "disk": ["c"]}
+    keys, values = ["disk.read", "network.rx"], [[[1] * 3, [2] * 3], [[3] * 3]]
+    reader = reader_that_knows(
+        text(document(devices=two_networks, keys=["cpu", *keys[::-1]], values=[[0.5] * 3, *values])),
+        text(document(devices=two_disks, keys=keys, values=values)),
+    )
+
+    frame, wrong = outcome(reader, text(document(devices=two_networks, keys=keys, values=values)))
+
+    assert (frame.reason, wrong) == (RejectReason.RAGGED, None)
+
+
 def test_envelopes_without_metrics_are_read_again_and_again():
     raw = text(document(keys=[], values=[], devices={}))
     reader = reader_that_knows(raw)
