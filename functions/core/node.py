@@ -134,7 +134,7 @@ def decode_node(
         node.newest, node.last_ms, node.received_ms = header["newest"], header["last_ms"], header["received_ms"]
         node.silent, node.resource = header["silent"], header["resource"]
         node.score, node.score_metric = header["score"]
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, _GzipError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, EOFError, OSError, _GzipError) as error:
         if table is not None:
             table.release(allocated)
         raise StateUnreadable(f"{len(blob)} bytes of state of {'/'.join(key)} cannot be read: {error}") from None

@@ -1,6 +1,7 @@
 """A node's state survives as bytes exactly; bytes that are no state are noticed, noted and begun anew."""
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,3 +156,13 @@ def test_history_of_another_detector_is_begun_anew_and_the_rest_is_kept():
     assert not node.history.any()
     assert node.windows
     assert node.replay.seen
+
+
+def test_state_with_a_count_no_array_holds_is_begun_anew_and_noted():
+    data = contents(BLOB)
+    header = orjson.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
+    header["windows"][0][1] = 2**64 - 1
+    changed = orjson.dumps(header)
+    rest = data[4 + int.from_bytes(data[:4], "little") :]
+
+    assert_begun_anew(MAGIC + igzip.compress(len(changed).to_bytes(4, "little") + changed + rest, 1))
