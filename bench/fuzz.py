@@ -24,7 +24,8 @@ from functions.core.ports import Event, Position
 from telemetry.careful import parse_carefully
 from telemetry.envelope import inflate
 from telemetry.errors import EnvelopeRejected
-from telemetry.validation import EnvelopeReader, Frame, check_ranges, check_time
+from telemetry.rules import Frame, check_ranges, check_time
+from telemetry.validation import EnvelopeReader
 
 BATCH = 32
 """Mutants of a batch; a valid neighbour comes before every fourth."""

@@ -17,7 +17,7 @@ from telemetry.catalogue import DEVICE_CLASSES
 from telemetry.envelope import VERSION
 from telemetry.errors import EnvelopeRejected, RejectReason
 from telemetry.layout import LayoutKey, layout_for
-from telemetry.validation import (
+from telemetry.rules import (
     HEAD,
     MAX_CLASSES,
     MAX_COLUMNS,

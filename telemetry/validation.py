@@ -14,88 +14,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Any
 
 import numpy as np
 import orjson
 import simdjson  # type: ignore[import-untyped,unused-ignore]
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
+from pydantic import ValidationError
 
+from telemetry.careful import parse_carefully
 from telemetry.envelope import inflate
-from telemetry.errors import EnvelopeRejected, RejectReason
+from telemetry.errors import EnvelopeRejected
 from telemetry.layout import Floats, Layout
+from telemetry.rules import HEAD, Devices, Frame, check_ranges, check_time
 
-NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
-"""Clusters and nodes: what Kubernetes allows and what a Table Storage key, a URL path and a blob name can carry."""
-MAX_SAMPLES = 600
-MAX_CLASSES = 16
-MAX_DEVICES = 256
-MAX_CONSTANTS = 16
-MAX_KEYS = 256
-"""Metrics of a node, or of each device of a class; four times what the catalogue has."""
-MAX_COLUMNS = 8192
-"""Numbers in one sample; 256 devices of every class need 4,645."""
-MAX_NUMBERS = 250_000
-"""Numbers in one envelope; the agent publishes when it has 100,000."""
-MAX_AGE_MS = 7 * 24 * 3600 * 1000
-"""Older than this when Event Hubs received it: the retention of the Standard tier, and of any agent's spool."""
-MAX_AHEAD_MS = 10 * 60 * 1000
-"""A node's clock may be this far ahead of Event Hubs' clock."""
-MAX_SEQ = 2**53
 MAX_SKELETONS = 4096
 MAX_SKELETON_BYTES = 16 * 1024 * 1024
 """Of all skeletons that are remembered; when they are more, all are forgotten."""
 
-Devices = tuple[tuple[str, ...], ...]
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-ResourceValue = (
-    Annotated[str, StringConstraints(max_length=128, pattern=r"^\P{C}*$")]  # no control characters: stores refuse them
-    | Annotated[int, Field(ge=-(2**63), lt=2**63)]
-    | float
-)
-Resource = Annotated[
-    dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")], ResourceValue],
-    Field(max_length=MAX_CONSTANTS),
-]
-
-
-@with_config(ConfigDict(strict=True, allow_inf_nan=False, extra="forbid"))
-class Head(TypedDict):
-    """Who speaks, and when; the numbers stand beside it."""
-
-    version: Literal[1]
-    cluster: Name
-    node: Name
-    instance: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,32}$")]
-    seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
-    time: list[Annotated[int, Field(ge=-(2**63), lt=2**63)]]  # pydantic's own parser reads longer ones, orjson does not
-    resource: NotRequired[Resource]
-
-
-HEAD = TypeAdapter(Head)
 _STRUCTURE = b'[]{}:,"\\'
 _DELETE = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
-
-
-@dataclass(slots=True)
-class Frame:
-    """One parsed envelope: who and when; its numbers are described by `layout`."""
-
-    cluster: str
-    node: str
-    instance: str
-    seq: int
-    time: list[int]
-    layout: Layout
-    devices: Devices
-    """Device names, one tuple per class in catalogue order."""
-    resource: dict[str, str | int | float] | None
-    values: bytes = b""
-    """layout.width columns of len(time) doubles, column after column; NaN where the agent said null.
-    Empty when it was read in a batch, which keeps the numbers of all its frames together."""
-    row: int = 0
-    """Which row of the batch's numbers of this layout is its own."""
 
 
 @dataclass(slots=True)
@@ -219,8 +156,6 @@ class EnvelopeReader:
         return found if len(found) == envelopes * _row_bytes(layout) else None
 
     def _read_carefully(self, plain: bytes) -> Frame:
-        from telemetry.careful import parse_carefully
-
         frame = parse_carefully(plain)
         self._learn(plain, frame)
         return frame
@@ -320,109 +255,6 @@ def _matrix(layout: Layout, parts: list[bytes]) -> Floats:
     joined = parts[0] if len(parts) == 1 else b"".join(parts)
     frames = len(joined) // size if size else len(parts)
     return np.frombuffer(joined).reshape(frames, layout.width, layout.key.samples)
-
-
-class _GoodNames:
-    """Lists of names that were looked at before and found good; forgets all when they are too many."""
-
-    def __init__(self) -> None:
-        self._lists: set[tuple[str, ...]] = set()
-        self._names = 0
-
-    def __contains__(self, names: tuple[Any, ...]) -> bool:
-        return names in self._lists
-
-    def add(self, names: tuple[str, ...]) -> None:
-        """Remembers a list."""
-        self._names += len(names)
-        if self._names > _MAX_REMEMBERED:
-            self._lists.clear()
-            self._names = len(names)
-        self._lists.add(names)
-
-
-_MAX_REMEMBERED = 200_000
-"""Names; some 20 MB, as few are long."""
-_DEVICE_NAMES = _GoodNames()
-_KEYS = _GoodNames()
-
-
-def are_device_names(names: tuple[Any, ...]) -> bool:
-    """Whether these are at most 256 different printable names of 1-255 characters; remembers the good ones."""
-    return names in _DEVICE_NAMES or _are_good(
-        _DEVICE_NAMES,
-        names,
-        len(names) <= MAX_DEVICES
-        and all(type(name) is str and 0 < len(name) <= 255 and name.isprintable() for name in names)
-        and len(set(names)) == len(names),
-    )
-
-
-def are_keys(keys: tuple[Any, ...]) -> bool:
-    """Whether these are at most 256 different metric keys of 1-64 characters; remembers the good ones."""
-    return keys in _KEYS or _are_good(
-        _KEYS,
-        keys,
-        len(keys) <= MAX_KEYS
-        and all(type(key) is str and 0 < len(key) <= 64 for key in keys)
-        and len(set(keys)) == len(keys),
-    )
-
-
-def _are_good(remembered: _GoodNames, names: tuple[str, ...], good: bool) -> bool:
-    if good:
-        remembered.add(names)
-    return good
-
-
-def check_time(time: list[int], received_ms: int) -> None:
-    """Raises EnvelopeRejected unless time stamps increase and are believable by Event Hubs' clock."""
-    if not time:
-        raise EnvelopeRejected(RejectReason.EMPTY, "time is []; an envelope has at least one sample")
-    if len(time) > MAX_SAMPLES:
-        raise EnvelopeRejected(
-            RejectReason.TOO_MANY_SAMPLES, f"{len(time)} samples; an envelope has at most {MAX_SAMPLES}"
-        )
-    for index, (before, after) in enumerate(pairwise(time)):
-        if after <= before:
-            raise EnvelopeRejected(
-                RejectReason.TIME_NOT_INCREASING, f"time.{index + 1} is {after}, not after {before} before it"
-            )
-    if time[0] < received_ms - MAX_AGE_MS:
-        raise EnvelopeRejected(
-            RejectReason.TIME_TOO_OLD,
-            f"time.0 is {time[0]}, {(received_ms - time[0]) / 86_400_000:.1f} days before it was received; "
-            "at most 7 days are accepted",
-        )
-    if time[-1] > received_ms + MAX_AHEAD_MS:
-        raise EnvelopeRejected(
-            RejectReason.TIME_IN_FUTURE,
-            f"time.{len(time) - 1} is {time[-1]}, {(time[-1] - received_ms) / 60_000:.1f} min after it was received; "
-            "at most 10 min are accepted: check the node's clock",
-        )
-
-
-def check_ranges(layout: Layout, values: Floats) -> dict[int, EnvelopeRejected]:
-    """Finds the frames with a number outside its metric's range: index -> why.
-
-    `values` has shape (frames, layout.width, samples). NaN (null) is in range, infinity never is. Of metrics that
-    this build does not know every number is: they are ignored, so that a newer agent can be rolled out first.
-    """
-    with np.errstate(invalid="ignore"):
-        wrong = (values < 0.0) | (values > layout.upper[:, None]) | np.isinf(values)
-    if layout.unknown:
-        wrong &= np.isfinite(layout.upper)[:, None]
-    if not wrong.any():
-        return {}
-    rejected = {}
-    for index in np.flatnonzero(wrong.any(axis=(1, 2))).tolist():
-        column, sample = (int(i) for i in np.argwhere(wrong[index])[0])
-        rejected[index] = EnvelopeRejected(
-            RejectReason.OUT_OF_RANGE,
-            f"{layout.describe(column)} sample {sample} is {values[index, column, sample]:g}; "
-            f"it must be 0 to {layout.upper[column]:g}",
-        )
-    return rejected
 
 
 def validate(raw: bytes, received_ms: int) -> Frame:

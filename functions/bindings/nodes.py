@@ -16,7 +16,7 @@ from functions.core.fleet import Fleet
 from functions.core.ports import StoredState
 from functions.core.rows import timestamp
 from functions.core.snapshot import snapshot
-from telemetry.validation import NAME_PATTERN
+from telemetry.rules import NAME_PATTERN
 
 blueprint = func.Blueprint()
 MAX_POOL = 128

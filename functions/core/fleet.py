@@ -18,7 +18,7 @@ from functions.core.ports import NodeKey, StoredState
 from functions.core.windows import WindowTable
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS
 from telemetry.layout import Indexes, Shape
-from telemetry.validation import MAX_DEVICES
+from telemetry.rules import MAX_DEVICES
 
 MAX_NODES = 20_000
 """More than one function instance should hold; the nodes heard longest ago make room."""

@@ -17,7 +17,8 @@ from functions.core.ports import DeadLetter, Event, NodeKey
 from functions.core.windows import WINDOW_MS
 from telemetry.errors import EnvelopeRejected, RejectReason
 from telemetry.layout import Floats, Layout, Shape
-from telemetry.validation import EnvelopeReader, Frame, check_ranges
+from telemetry.rules import Frame, check_ranges
+from telemetry.validation import EnvelopeReader
 
 KEPT_MINUTES = 3
 """A node's newest window and the two before it stay open to late samples; older ones are closed for good."""

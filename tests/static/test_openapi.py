@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from functions.bindings import dead_letters, health, ingest, nodes, openapi, sweep
 from functions.bindings.nodes import MAX_POOL
-from telemetry.validation import NAME_PATTERN
+from telemetry.rules import NAME_PATTERN
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = json.loads((ROOT / "functions" / "bindings" / "openapi.json").read_text())

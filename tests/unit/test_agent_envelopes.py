@@ -8,7 +8,8 @@ from agent.envelopes import EnvelopeBuilder, Identity, printable
 from agent.resource import node_resource
 from agent.sampler import Sample
 from telemetry.envelope import Envelope, decode, encode
-from telemetry.validation import MAX_DEVICES, validate
+from telemetry.rules import MAX_DEVICES
+from telemetry.validation import validate
 
 START = 1_792_000_000_000
 IDENTITY = Identity("dev", "node-1", "0123456789ab")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agent.settings import KNOWN, Settings, name_from_hostname, read_settings
 from telemetry.errors import SettingsError
-from telemetry.validation import NAME_PATTERN
+from telemetry.rules import NAME_PATTERN
 
 CONNECTION = (
     "Endpoint=sb://localhost:5672;SharedAccessKeyName=name;SharedAccessKey=very-secret;UseDevelopmentEmulator=true;"

@@ -5,10 +5,11 @@ import zlib
 
 import pytest
 
-from telemetry import validation
+from telemetry import rules, validation
 from telemetry.envelope import MAX_DOCUMENT_BYTES
 from telemetry.errors import EnvelopeRejected, RejectReason
-from telemetry.validation import MAX_COLUMNS, MAX_NUMBERS, EnvelopeReader, validate
+from telemetry.rules import MAX_COLUMNS, MAX_NUMBERS
+from telemetry.validation import EnvelopeReader, validate
 from tests.builders import START, document, samples, text
 
 RECEIVED = START + 30_000
@@ -123,8 +124,8 @@ def test_the_widest_honest_node_is_accepted():
 
 
 def test_names_that_were_found_good_are_not_remembered_without_end(monkeypatch):
-    monkeypatch.setattr(validation, "_MAX_REMEMBERED", 100)
-    remembered = validation._GoodNames()
+    monkeypatch.setattr(rules, "_MAX_REMEMBERED", 100)
+    remembered = rules._GoodNames()
 
     for index in range(500):
         remembered.add((f"a{index}", f"b{index}", f"c{index}"))

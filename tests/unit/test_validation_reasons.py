@@ -3,7 +3,8 @@
 import pytest
 
 from telemetry.errors import EnvelopeRejected, RejectReason
-from telemetry.validation import MAX_AGE_MS, MAX_AHEAD_MS, MAX_DEVICES, MAX_KEYS, MAX_SAMPLES, validate
+from telemetry.rules import MAX_AGE_MS, MAX_AHEAD_MS, MAX_DEVICES, MAX_KEYS, MAX_SAMPLES
+from telemetry.validation import validate
 from tests.builders import START, document, packed, samples, text
 
 RECEIVED = START + 30_000
