@@ -33,6 +33,7 @@ class RejectReason(StrEnum):
     TIME_NOT_INCREASING = "time_not_increasing"
     TIME_TOO_OLD = "time_too_old"
     TIME_IN_FUTURE = "time_in_future"
+    TIME_SPAN_TOO_LONG = "time_span_too_long"
     LATE = "late"
 
 

@@ -32,6 +32,8 @@ MAX_AGE_MS = 7 * 24 * 3600 * 1000
 """Older than this when Event Hubs received it: the retention of the Standard tier, and of any agent's spool."""
 MAX_AHEAD_MS = 10 * 60 * 1000
 """A node's clock may be this far ahead of Event Hubs' clock."""
+MAX_SPAN_MS = 2 * 3600 * 1000
+"""From the first to the last sample of an envelope: twice the longest publish interval of the agent."""
 MAX_SEQ = 2**53
 
 Devices = tuple[tuple[str, ...], ...]
@@ -160,6 +162,11 @@ def check_time(time: list[int], received_ms: int) -> None:
             RejectReason.TIME_IN_FUTURE,
             f"time.{len(time) - 1} is {time[-1]}, {(time[-1] - received_ms) / 60_000:.1f} min after it was received; "
             "at most 10 min are accepted: check the node's clock",
+        )
+    if time[-1] - time[0] > MAX_SPAN_MS:
+        raise EnvelopeRejected(
+            RejectReason.TIME_SPAN_TOO_LONG,
+            f"{time[0]} to {time[-1]} is {(time[-1] - time[0]) / 3_600_000:.1f} h; an envelope spans at most 2 h",
         )
 
 

@@ -125,16 +125,15 @@ def _score(
             numbers = [float(array[row, column]) for array in (scores, x, lower, upper)]
             revision = revisions[indexes[row]]
             anomalies.append(anomaly_row(window.node, window.minute, revision, FEATURES[column], "band", *numbers))
-        learnt = state.copy()
-        fleet.detector.learn(learnt, x)
-        history[:, :-1] = np.where(teaches[:, None, None], learnt, state)
-        history[:, -1] = np.where(teaches[:, None], new_runs, runs)
+        fleet.detector.learn(state, x)
+        history[:, -1] = new_runs
         highest = np.round(scores.max(axis=1), 4).tolist()
         for row, (index, score, column) in enumerate(zip(indexes, highest, best.tolist(), strict=True)):
             window = due[index]
             window.score = (score, FEATURES[column] if score else "")
-            window.node.history = history[row].copy()
-            window.node.score, window.node.score_metric = window.score
+            if window.first_time:  # what a late sample adds to an older window is no news of the node
+                window.node.history = history[row].copy()
+                window.node.score, window.node.score_metric = window.score
     return anomalies
 
 

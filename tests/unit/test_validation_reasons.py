@@ -3,7 +3,7 @@
 import pytest
 
 from telemetry.errors import EnvelopeRejected, RejectReason
-from telemetry.rules import MAX_AGE_MS, MAX_AHEAD_MS, MAX_DEVICES, MAX_KEYS, MAX_SAMPLES
+from telemetry.rules import MAX_AGE_MS, MAX_AHEAD_MS, MAX_DEVICES, MAX_KEYS, MAX_SAMPLES, MAX_SPAN_MS
 from telemetry.validation import validate
 from tests.builders import START, document, packed, samples, text
 
@@ -42,7 +42,7 @@ def test_every_reason_is_tested_in_this_directory():
     assert {reason.value for reason in RejectReason} == {
         "too_large", "bad_compression", "not_json", "duplicate_key", "unsupported_version", "invalid_field", "empty",
         "too_many_samples", "ragged", "not_a_number", "out_of_range", "time_not_increasing", "time_too_old",
-        "time_in_future", "late",
+        "time_in_future", "time_span_too_long", "late",
     }  # fmt: skip
 
 
@@ -353,10 +353,16 @@ class TestTime:
             RejectReason.TIME_IN_FUTURE, f"time.2 is {last}", "check the node's clock", time=[START, START + 1, last]
         )
 
-    def test_times_at_the_edges_are_believed(self):
-        edges = [RECEIVED - MAX_AGE_MS, RECEIVED, RECEIVED + MAX_AHEAD_MS]
+    @pytest.mark.parametrize("first", [RECEIVED - MAX_AGE_MS, RECEIVED + MAX_AHEAD_MS - MAX_SPAN_MS])
+    def test_times_at_the_edges_are_believed(self, first):
+        edges = [first, first + 1, first + MAX_SPAN_MS]
 
         assert validate(text(document(time=edges)), RECEIVED).time == edges
+
+    def test_samples_of_more_than_two_hours(self):
+        times = [RECEIVED - MAX_SPAN_MS - 1, RECEIVED - 1, RECEIVED]
+
+        refuse(RejectReason.TIME_SPAN_TOO_LONG, "at most 2 h", time=times)
 
 
 class TestForwardCompatibility:
