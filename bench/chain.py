@@ -12,7 +12,9 @@ import asyncio
 import json
 import tempfile
 import time
+import urllib.error
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +74,6 @@ def _newest(stack: Stack, cluster: str, node: str) -> int:
         if error.code == 404:
             return 0
         raise
-    from datetime import datetime
-
     return round(datetime.fromisoformat(body["sampleTime"]).timestamp() * 1000)
 
 
@@ -123,10 +123,8 @@ def _await_checkpoints(stack: Stack, wanted: dict[str, int]) -> float:
             continue
         if started is None and any(partition["state"] == "receiving" for partition in partitions):
             started = time.monotonic()
-        done = {partition["partition"]: partition["checkpointed_sequence_number"] for partition in partitions}
-        if started is not None and all(
-            (done.get(p) if done.get(p) is not None else -1) >= n for p, n in wanted.items()
-        ):
+        done = {p["partition"]: p["checkpointed_sequence_number"] for p in partitions}
+        if started is not None and all(n < 0 or (done.get(p) or 0) >= n for p, n in wanted.items()):
             return time.monotonic() - started
         time.sleep(0.02)
     raise TimeoutError("the backlog was not drained in 300 s")
