@@ -9,7 +9,7 @@ PYTEST := $(PYTHON_IN_VENV) -m pytest
 # Node may have come into .venv (tools/setup.sh); mypy, ruff and the rest are there too.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-JOBS ?= 2
+JOBS ?= 4
 ARGS ?=
 NODES ?= 1000
 MINUTES ?= 5
@@ -19,7 +19,7 @@ SEED ?=
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "  variables: PYTHON=/path (setup)  ARGS='...' (run, bench, oracle, soak)  JOBS=2 (test)  NODES MINUTES (soak)  SEED (oracle)"
+	@echo "  variables: PYTHON=/path (setup)  ARGS='...' (run, bench, oracle, soak)  JOBS=4 (unit tests)  NODES MINUTES (soak)  SEED (oracle)"
 
 setup: ## make .venv and node_modules; quick where they are up to date
 	@tools/setup.sh $(if $(filter setup,$(MAKECMDGOALS)),--tell)
@@ -33,7 +33,7 @@ test-unit: setup ## unit, conformance and static tests
 	$(PYTEST) -n $(JOBS) tests/unit tests/conformance tests/static
 
 test-functional: setup ## tests of single programs as processes
-	$(PYTEST) -n $(JOBS) --dist loadfile tests/functional
+	$(PYTEST) -n 2 --dist loadfile tests/functional
 
 test-e2e: setup ## tests of the whole local stack
 	$(PYTEST) -n $(JOBS) --dist loadfile tests/e2e

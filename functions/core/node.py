@@ -2,12 +2,15 @@
 
 Pure; used by `fleet`. The bytes are versioned, checked by gzip's CRC, and never pickle:
 magic and version, then gzip of: header length, header (JSON), last sample, detector state, one block per window.
+The header names the metrics, so that a build with another catalogue still reads what both know.
 """
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import orjson
@@ -17,11 +20,18 @@ from functions.core.detector import State
 from functions.core.ports import NodeKey
 from functions.core.replay import ReplayWindow
 from functions.core.windows import WindowTable
-from telemetry.layout import Floats, Shape
+from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS
+from telemetry.layout import Floats, Indexes, Shape
 from telemetry.tables import FEATURES
 
 _GzipError = cast(type[Exception], isal_zlib.error)
 MAGIC = b"DMS\x01"
+METRICS: dict[str, list[str]] = {
+    "": [metric.key for metric in NODE_METRICS],
+    **{c.key: [metric.key for metric in c.metrics] for c in DEVICE_CLASSES},
+}
+"""Keys of the node's metrics and of each device class; a state carries those it was written with."""
+_FEATURES_CRC = zlib.crc32("\n".join(FEATURES).encode())
 
 Devices = tuple[tuple[str, ...], ...]
 Resource = dict[str, str | int | float]
@@ -77,6 +87,7 @@ def encode_node(node: Node, table: WindowTable, detector_version: int) -> bytes:
     minutes = sorted(node.windows)
     header = orjson.dumps(
         {
+            "metrics": METRICS,
             "devices": node.devices,
             "windows": [
                 [minute, int(table.samples[slot]), int(table.emitted[slot])]
@@ -89,12 +100,46 @@ def encode_node(node: Node, table: WindowTable, detector_version: int) -> bytes:
             "silent": node.silent,
             "score": [node.score, node.score_metric],
             "resource": node.resource,
-            "detector": [detector_version, *node.history.shape],
+            "detector": [detector_version, _FEATURES_CRC, *node.history.shape],
         }
     )
     parts = [len(header).to_bytes(4, "little"), header, node.last.tobytes(), node.history.tobytes()]
     parts += [table.dump(node.windows[minute]) for minute in minutes]
     return MAGIC + igzip.compress(b"".join(parts), 1)
+
+
+class _Columns(NamedTuple):
+    """The columns of a state, and where their values belong now."""
+
+    width: int
+    devices: Devices
+    source: Indexes
+    """Columns of the state that still exist, and ..."""
+    target: Indexes
+    """... which columns of the node's shape they are."""
+
+
+def _columns_of(metrics: dict[str, list[str]], devices: list[list[str]]) -> _Columns:
+    """Finds the columns of a state that may have been written with another catalogue.
+
+    Metrics that are new have no values yet; those that are gone are left behind.
+    """
+    before = {name: tuple(names) for name, names in zip(list(metrics)[1:], devices, strict=True)}
+    now = {name: before.get(name, ()) for name in list(METRICS)[1:]}
+    theirs, ours = _column_names(metrics, before), _column_names(METRICS, now)
+    place = {name: column for column, name in enumerate(ours)}
+    kept = [(column, place[name]) for column, name in enumerate(theirs) if name in place]
+    found = np.array(kept, np.intp).reshape(-1, 2)
+    return _Columns(len(theirs), tuple(now.values()), found[:, 0], found[:, 1])
+
+
+def _column_names(
+    metrics: Mapping[str, Sequence[str]], devices: Mapping[str, Sequence[str]]
+) -> list[tuple[str, str, str]]:
+    """(device class, metric, device) of every column, in the order of a shape."""
+    return [
+        (name, key, device) for name, keys in metrics.items() for key in keys for device in devices.get(name, ("",))
+    ]
 
 
 def decode_node(
@@ -109,27 +154,29 @@ def decode_node(
         data: bytes = igzip.decompress(blob[len(MAGIC) :])  # type: ignore[no-untyped-call]
         size = 4 + int.from_bytes(data[:4], "little")
         header = orjson.loads(data[4:size])
-        devices: Devices = tuple(tuple(names) for names in header["devices"])
-        shape = Shape(tuple(map(len, devices)))
+        columns = _columns_of(header["metrics"], header["devices"])
+        shape = Shape(tuple(map(len, columns.devices)))
         table = tables.get(shape)
         if table is None:
             table = tables[shape] = WindowTable(shape)
         node = new_node(key, planes, version)
-        node.devices, node.shape = devices, shape
-        node.last = np.frombuffer(data[size : size + 8 * shape.width]).copy()
-        size += 8 * shape.width
-        known, *dimensions = header["detector"]
+        node.devices, node.shape = columns.devices, shape
+        node.last = np.full(shape.width, np.nan)
+        node.last[columns.target] = np.frombuffer(data[size : size + 8 * columns.width])[columns.source]
+        size += 8 * columns.width
+        known, crc, *dimensions = header["detector"]
         history = np.frombuffer(data[size : size + 4 * dimensions[0] * dimensions[1]], np.float32).reshape(dimensions)
         size += history.nbytes
-        if known == detector_version and history.shape == node.history.shape:
+        if (known, crc) == (detector_version, _FEATURES_CRC) and history.shape == node.history.shape:
             node.history = history.copy()
         for minute, samples, emitted in header["windows"]:
             slot = table.allocate()
             allocated.append(slot)
-            table.load(slot, data[size : size + table.dump_size(shape)])
+            length = table.dump_size(columns.width)
+            table.load(slot, data[size : size + length], columns.source, columns.target)
             table.samples[slot], table.emitted[slot] = samples, emitted
             node.windows[minute] = slot
-            size += table.dump_size(shape)
+            size += length
         node.replay.seen = {name: (top, int(bits, 16)) for name, top, bits in header["instances"]}
         node.newest, node.last_ms, node.received_ms = header["newest"], header["last_ms"], header["received_ms"]
         node.silent, node.resource = header["silent"], header["resource"]

@@ -32,7 +32,7 @@ def snapshot(node: Node) -> dict[str, Any]:
     return {
         "cluster": node.key[0],
         "node": node.key[1],
-        "pool": node.resource.get("pool", ""),
+        "pool": str(node.resource.get("pool", "")),
         "status": "silent" if node.silent else "live",
         "sampleTime": timestamp(node.last_ms),
         "receivedTime": timestamp(node.received_ms),

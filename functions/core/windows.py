@@ -101,19 +101,25 @@ class WindowTable:
         """The accumulators of a slot as bytes: counts, sums, minima, maxima."""
         return b"".join(array[slot].tobytes() for array in (self.count, self.total, self.low, self.high))
 
-    def load(self, slot: int, data: bytes) -> None:
-        """Fills a slot from `dump`'s bytes. Raises ValueError if they are not of this shape."""
-        if len(data) != self.dump_size(self.shape):
-            raise ValueError(f"{len(data)} bytes of accumulators; this shape has {self.dump_size(self.shape)}")
-        counts = 4 * self.width
-        self.count[slot] = np.frombuffer(data[:counts], np.int32)
-        floats = np.frombuffer(data[counts:]).reshape(3, self.width)
-        self.total[slot], self.low[slot], self.high[slot] = floats
+    def load(self, slot: int, data: bytes, source: Indexes, target: Indexes) -> None:
+        """Fills an empty slot's `target` columns from the `source` columns of `dump`'s bytes.
+
+        Raises ValueError or IndexError if they are not of that width.
+        """
+        width = len(data) // self.dump_size(1)
+        counts = np.frombuffer(data[: 4 * width], np.int32)
+        total, low, high = np.frombuffer(data[4 * width :]).reshape(3, width)
+        self.count[slot, target] = counts[source]
+        self.total[slot, target], self.low[slot, target], self.high[slot, target] = (
+            total[source],
+            low[source],
+            high[source],
+        )
 
     @staticmethod
-    def dump_size(shape: Shape) -> int:
-        """How many bytes `dump` gives."""
-        return 28 * shape.width
+    def dump_size(width: int) -> int:
+        """How many bytes `dump` gives for so many columns."""
+        return 28 * width
 
     def _grow(self) -> None:
         have = len(self.samples)

@@ -13,6 +13,7 @@ from functions.core.fleet import Fleet
 from functions.core.ingest import Ingest
 from functions.core.node import MAGIC
 from functions.core.ports import StoredState
+from telemetry.catalogue import NODE_METRICS
 from telemetry.envelope import encode
 from tests.builders import START, devices, envelope, event
 
@@ -166,3 +167,56 @@ def test_state_with_a_count_no_array_holds_is_begun_anew_and_noted():
     rest = data[4 + int.from_bytes(data[:4], "little") :]
 
     assert_begun_anew(MAGIC + igzip.compress(len(changed).to_bytes(4, "little") + changed + rest, 1))
+
+
+def rewritten(change):
+    """The state as a build with another catalogue would have written it: `change` edits its lists of metrics."""
+    data = contents(BLOB)
+    length = int.from_bytes(data[:4], "little")
+    header = orjson.loads(data[4 : 4 + length])
+    change(header["metrics"])
+    text = orjson.dumps(header)
+    return MAGIC + igzip.compress(len(text).to_bytes(4, "little") + text + data[4 + length :], 1)
+
+
+def test_numbers_follow_their_metric_when_the_catalogue_was_in_another_order():
+    def swap(metrics):
+        keys = metrics[""]
+        first, second = keys.index("cpu"), keys.index("mem.used")
+        keys[first], keys[second] = keys[second], keys[first]
+
+    fleet, node = admitted(rewritten(swap))
+
+    keys = [metric.key for metric in NODE_METRICS]
+    _, same = admitted(BLOB)
+    assert fleet.unreadable == []
+    assert node.last[keys.index("cpu")] == same.last[keys.index("mem.used")]
+    assert node.last[keys.index("load.1m")] == same.last[keys.index("load.1m")]
+    assert node.replay.seen == same.replay.seen
+
+
+def test_a_metric_that_the_state_does_not_know_begins_without_values():
+    def rename(metrics):
+        metrics["disk"][metrics["disk"].index("busy")] = "an_old_name"
+
+    fleet, node = admitted(rewritten(rename))
+
+    table = fleet.table(node.shape)
+    busy = [index for index, metric in enumerate(node.shape.metrics()) if metric.key == "busy"]
+    others = [index for index, metric in enumerate(node.shape.metrics()) if metric.key == "read"]
+    slots = list(node.windows.values())
+    assert fleet.unreadable == []
+    assert slots
+    assert not table.count[np.ix_(slots, busy)].any()
+    assert table.count[np.ix_(slots, others)].any()
+
+
+def test_a_device_class_that_is_gone_is_left_behind():
+    def rename(metrics):
+        metrics["an_old_class"] = metrics.pop("network")
+
+    fleet, node = admitted(rewritten(rename))
+
+    assert fleet.unreadable == []
+    assert node.devices[2] == ()
+    assert node.devices[0] == admitted(BLOB)[1].devices[0]
