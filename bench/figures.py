@@ -29,6 +29,7 @@ class Figures:
             "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "machine": platform.machine()},
             "figures": {name: {"value": value, "unit": unit} for name, (value, unit) in self._values.items()},
         }
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document, indent=2) + "\n")
 
 
