@@ -87,6 +87,16 @@ def test_a_process_that_grows_fails_and_one_that_filled_its_caches_does_not():
     assert memory.growth()["leaking"] == pytest.approx(6.0)
 
 
+@pytest.mark.parametrize(("name", "is_accepted"), [("azurite", True), ("functions", False)])
+def test_only_azurite_may_keep_garbage_for_ten_minutes(name, is_accepted):
+    memory = MemoryLog()
+    memory.series[name] = [(float(second), 100.0 + 10.0 * second / 60) for second in range(300)]
+
+    problems = Measured([], memory, 5.0, 0, [], 0, 0, 0, 0).problems()
+
+    assert (problems == []) == is_accepted
+
+
 def test_a_series_of_one_point_has_no_slope():
     assert slope([(0.0, 1.0)]) == 0.0
 
