@@ -19,7 +19,7 @@ from isal import igzip
 from bench.core import cpu_seconds
 from bench.workload import Workload
 from functions.core.bodies import MAX_BODY_BYTES
-from functions.core.rows import _scale
+from functions.core.rows import mean_scale
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Metric
 from telemetry.tables import MINIMA, TOTALS
 
@@ -68,7 +68,7 @@ def rival(workload: Workload, folder: Path, repeats: int = 3) -> RivalResult:
 
 
 def _digits(metric: Metric) -> int:
-    return len(str(round(_scale(metric)))) - 1
+    return len(str(round(mean_scale(metric)))) - 1
 
 
 def _read(source: Path) -> str:
@@ -186,10 +186,10 @@ def differences(ours: list[bytes], theirs: list[dict[str, object]]) -> Iterator[
 
 
 _LAST_DIGIT = {
-    name: 1.0 / _scale(metric)
+    name: 1.0 / mean_scale(metric)
     for metric in (*NODE_METRICS, *(metric for c in DEVICE_CLASSES for metric in c.metrics))
     for name in (f"{metric.column}Avg", f"{metric.column}Max", f"{metric.column}Min")
-} | {c.field(metric): 1.0 / _scale(metric) for c in DEVICE_CLASSES for metric in c.metrics}
+} | {c.field(metric): 1.0 / mean_scale(metric) for c in DEVICE_CLASSES for metric in c.metrics}
 
 
 def _compare(where: str, mine: dict[str, object], his: dict[str, object]) -> Iterator[str]:

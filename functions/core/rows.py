@@ -24,14 +24,14 @@ from telemetry.tables import MINIMA, NUMBER_COLUMNS, TOTALS
 _NODE_WIDTH = len(NODE_METRICS)
 
 
-def _scale(metric: Metric) -> float:
+def mean_scale(metric: Metric) -> float:
     """10 to the power of the decimals a mean is worth: those of the metric, two for counts, none for bytes."""
     digits = metric.digits if metric.digits is not None else 0 if metric.upper > 1e15 else 2
     return float(10**digits)
 
 
-_NODE_SCALE = np.array([_scale(metric) for metric in NODE_METRICS])
-_TOTAL_SCALE = np.array([_scale(metric) for _, _, metric in TOTALS])
+_NODE_SCALE = np.array([mean_scale(metric) for metric in NODE_METRICS])
+_TOTAL_SCALE = np.array([mean_scale(metric) for _, _, metric in TOTALS])
 _NUMBER_SCALE = np.concatenate([_NODE_SCALE, _NODE_SCALE, _NODE_SCALE[list(MINIMA)], _TOTAL_SCALE])
 
 
@@ -146,7 +146,7 @@ def _device_order(shape: Shape) -> tuple[Indexes, Floats]:
         for device in range(count):
             for position, metric in enumerate(device_class.metrics):
                 order.append(shape.offset(index) + position * count + device)
-                scale.append(_scale(metric))
+                scale.append(mean_scale(metric))
     return np.array(order, np.intp), np.array(scale)
 
 

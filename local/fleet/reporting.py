@@ -17,10 +17,10 @@ from typing import Any, TextIO
 
 from local.fleet.faults import Label
 from local.fleet.publishers import Outgoing
+from local.json_lines import JsonLines
 
 log = logging.getLogger(__name__)
 
-_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _CLEAR_LINE = "\r\x1b[K"
 _LOG_EVERY = 10.0
 
@@ -123,7 +123,7 @@ def configure_logging() -> None:
     The SDK shouts at every broken connection; senders tell that themselves, once.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(ProgressSafeLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
@@ -131,18 +131,9 @@ def configure_logging() -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
-class JsonLines(logging.Formatter):
-    """Formats a record as one JSON object; keys given by `extra=` become fields of their own."""
+class ProgressSafeLines(JsonLines):
+    """The same lines, each wiping the progress line it is printed over where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line, after wiping the progress line where there is one."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return (_CLEAR_LINE if sys.stderr.isatty() else "") + json.dumps(line, default=str)
+        return (_CLEAR_LINE if sys.stderr.isatty() else "") + super().format(record)

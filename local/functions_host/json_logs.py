@@ -1,9 +1,9 @@
 """One JSON line per log record on standard error. For the host's command line only."""
 
-import json
 import logging
 import sys
-from datetime import UTC, datetime
+
+from local.json_lines import JsonLines
 
 # host.json names .NET's levels; Python's worker maps them like this.
 LOG_LEVELS = {
@@ -17,24 +17,6 @@ LOG_LEVELS = {
 }
 
 HOST_LOGGER = "local.functions_host"
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-class JsonLines(logging.Formatter):
-    """Formats a record as one JSON object; keys given by `extra=` become fields of their own."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as one line of JSON, exceptions included as a string field."""
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
 
 
 def configure_logging(level: int) -> None:

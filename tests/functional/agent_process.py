@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,19 +13,9 @@ from azure.eventhub.aio import EventHubConsumerClient
 
 from telemetry.envelope import Envelope, decode
 from telemetry.validation import validate
+from tests.eventually import PATIENCE_SECONDS, eventually
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_SECONDS = 30.0
-
-
-def eventually[T](look: Callable[[], T], what: str) -> T:
-    """The first true value of `look`; fails after a bounded time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"never saw {what}")
 
 
 class Program:

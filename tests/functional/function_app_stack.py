@@ -13,7 +13,7 @@ from azure.data.tables import TableClient
 from azure.eventhub import EventData, EventHubProducerClient
 from azure.monitor.query import LogsQueryClient
 from azure.storage.blob import ContainerClient
-from functions_host_process import HOST_KEY, MASTER_KEY, REPOSITORY, Broker, Child, eventually
+from functions_host_process import HOST_KEY, MASTER_KEY, REPOSITORY, Broker, Child
 from log_analytics_process import TOKEN, WORKSPACE, Service, StaticToken, running_service
 
 from functions.bindings.services import DEAD_LETTERS_CONTAINER, STATES_TABLE
@@ -166,4 +166,4 @@ def running_stack(folder: Path, *, partitions: int = 1) -> Iterator[Stack]:
             stack.close()
 
 
-__all__ = ["Stack", "eventually", "running_log_analytics", "running_stack"]
+__all__ = ["Stack", "running_log_analytics", "running_stack"]

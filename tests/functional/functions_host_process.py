@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,22 +14,13 @@ from typing import Any, Self
 import requests
 from azure.eventhub import EventData, EventHubProducerClient
 
+from tests.eventually import PATIENCE_SECONDS, eventually
+
 APP = Path(__file__).with_name("functions_host_app")
 REPOSITORY = APP.parents[2]
 MASTER_KEY, HOST_KEY = "the-master-key", "a-host-key"
 EVENT_HUB_FUNCTIONS = ("retried", "lossy", "limited", "single")
 TIMER_FUNCTIONS = ("timed", "at_startup")
-PATIENCE_SECONDS = 30.0
-
-
-def eventually[T](look: Callable[[], T], what: str) -> T:
-    """The first true value of `look`, which is tried until it has one; fails after a bounded time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"never saw {what}")
 
 
 class Child:

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from itertools import pairwise
 
-from agent_process import REPOSITORY, AgentProcess, eventually
+from agent_process import REPOSITORY, AgentProcess
 
 from telemetry.catalogue import NODE_METRICS, Kind
 from telemetry.envelope import decode
 from telemetry.validation import validate
+from tests.eventually import eventually
 
 
 def test_once_prints_one_envelope_with_rates(tmp_path):

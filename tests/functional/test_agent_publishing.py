@@ -10,9 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from agent_process import AgentProcess, BrokerProcess, eventually
+from agent_process import AgentProcess, BrokerProcess
 
 from telemetry.envelope import Envelope
+from tests.eventually import eventually
 
 # The SDK leaves the socket of a connection that was cut to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from azure.data.tables import UpdateMode
-from function_app_stack import SILENT_AFTER_SECONDS, eventually, running_stack
+from function_app_stack import SILENT_AFTER_SECONDS, running_stack
 
 from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink
 from functions.adapters.table_state import TableStateStore
@@ -17,6 +17,7 @@ from functions.core.ports import Event, Position
 from functions.core.rows import timestamp
 from telemetry.envelope import encode
 from tests.builders import envelope
+from tests.eventually import eventually
 
 MINUTE = 60_000
 NOW = int(time.time() // 60) * MINUTE

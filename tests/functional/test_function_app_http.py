@@ -9,13 +9,14 @@ import time
 from urllib.parse import quote, urlsplit
 
 import pytest
-from function_app_stack import FIRST_KEY, SECOND_KEY, eventually, running_stack
+from function_app_stack import FIRST_KEY, SECOND_KEY, running_stack
 from functions_host_process import REPOSITORY
 from jsonschema import Draft202012Validator
 
 from functions.core.snapshot import metric_name
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS
 from tests.builders import devices, envelope
+from tests.eventually import eventually
 
 OPENAPI = json.loads((REPOSITORY / "functions" / "bindings" / "openapi.json").read_text())
 NOW = int(time.time() // 60) * 60_000

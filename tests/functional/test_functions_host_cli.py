@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import requests
 from azure.storage.blob import ContainerClient
-from functions_host_process import APP, REPOSITORY, Child, Host, eventually
+from functions_host_process import APP, REPOSITORY, Child, Host
 
 from local.azurite import Azurite, AzuriteError, node_program
+from tests.eventually import eventually
 
 
 def refused(app: Path, **settings: str) -> dict:

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 from azure.storage.blob import ContainerClient
-from functions_host_process import Broker, Host, eventually
+from functions_host_process import Broker, Host
 
 from local.azurite import Azurite
+from tests.eventually import eventually
 
 HUBS = ("events-telemetry", "lossy", "limited", "single")
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from functions_host_process import HOST_KEY, MASTER_KEY, Host, eventually
+from functions_host_process import HOST_KEY, MASTER_KEY, Host
+
+from tests.eventually import eventually
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from functions_host_process import Broker, Host, eventually
+from functions_host_process import Broker, Host
 
 from local.azurite import Azurite
+from tests.eventually import eventually
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import pytest
 import requests
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
-from functions_host_process import MASTER_KEY, Host, eventually
+from functions_host_process import MASTER_KEY, Host
 
 from local.azurite import Azurite
+from tests.eventually import eventually
 
 YEARLY = "0 0 0 1 1 *"
 EVERY_SECOND = "* * * * * *"

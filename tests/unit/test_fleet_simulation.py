@@ -9,7 +9,7 @@ import pytest
 
 from local.fleet.fault_spec import parse_faults
 from local.fleet.model import FleetModel
-from local.fleet.reporting import JsonLines, Ledger, Report, write_labels
+from local.fleet.reporting import Ledger, ProgressSafeLines, Report, write_labels
 from local.fleet.simulation import Pace, simulate
 
 START = 1_790_000_000_000
@@ -170,6 +170,6 @@ def test_labels_are_written_one_a_line(tmp_path):
 def test_log_lines_are_json_with_their_fields():
     record = logging.makeLogRecord({"name": "local.fleet", "levelname": "INFO", "msg": "fleet", "nodes": 7})
 
-    line = json.loads(JsonLines().format(record))
+    line = json.loads(ProgressSafeLines().format(record))
 
     assert (line["logger"], line["level"], line["message"], line["nodes"]) == ("local.fleet", "info", "fleet", 7)

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from local.functions_host.function_keys import AccessLevel, FunctionKeys
-from local.functions_host.json_logs import JsonLines
 from local.functions_host.route_template import RouteTemplate
+from local.json_lines import JsonLines
 
 
 @pytest.mark.parametrize(
