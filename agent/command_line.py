@@ -14,11 +14,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import psutil
+
 from agent import __version__
 from agent.clock import Clock, SystemClock
-from agent.collectors.registry import make_collectors
 from agent.envelopes import EnvelopeBuilder, Identity
 from agent.json_logs import configure_logging
+from agent.registry import make_collectors
 from agent.resource import node_resource
 from agent.sampler import Sample, Sampler
 from agent.sampling import SamplingLoop
@@ -152,8 +154,8 @@ def node_share(node: str) -> float:
 
 
 def _make_sampler(settings: Settings, clock: Clock) -> Sampler:
-    collectors = make_collectors(settings.collectors, settings.sample_interval)
-    return Sampler(collectors, clock, settings.sample_interval)
+    psutil.PROCFS_PATH = settings.host.procfs  # one path for the whole process
+    return Sampler(make_collectors(settings.collectors, settings.host), clock, settings.sample_interval)
 
 
 def _make_builder(settings: Settings, instance: str) -> EnvelopeBuilder:

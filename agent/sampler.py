@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from agent.clock import Clock, Stamps
-from agent.collectors.collector import Collector, Reading
+from agent.collector import Collector, CustomCollector, Reading
 from agent.rates import RateMeter
 from agent.time_limits import Outcome, TimeLimitedRuns
-from telemetry.catalogue import NODE_METRICS, Kind, Metric, round_for_wire
+from telemetry.catalogue import CUSTOM, NODE_METRICS, Kind, Metric, round_for_wire
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +63,7 @@ class Sampler:
         self._rates = RateMeter(longest_gap=max(SHORTEST_MEMORY, 3 * interval))
         self._runs: TimeLimitedRuns[_Collected] = TimeLimitedRuns(time_limit(interval), "collectors")
         self._metrics = {
-            collector.name: {
-                metric.key: metric
-                for metric in (collector.device_class.metrics if collector.device_class else NODE_METRICS)
-            }
-            for collector in collectors
+            collector.name: {metric.key: metric for metric in metrics_of(collector)} for collector in collectors
         }
         self.statistics = {collector.name: CollectorStatistics() for collector in collectors}
         self.counters: dict[str, tuple[Reading, ...]] = {collector.name: () for collector in collectors}
@@ -119,11 +115,21 @@ class Sampler:
         sendable = _for_wire(metric, value)
         if sendable is None:
             self.statistics[collector.name].refused += 1
+        elif isinstance(collector, CustomCollector):
+            name = metric.name if reading.device is None else f"{metric.name}/{reading.device}"
+            sample.devices.setdefault(CUSTOM.key, {})[name] = {CUSTOM.metrics[0].key: sendable}
         elif reading.device is None or collector.device_class is None:
             sample.metrics[reading.key] = sendable
         else:
             devices = sample.devices.setdefault(collector.device_class.key, {})
             devices.setdefault(reading.device, {})[reading.key] = sendable
+
+
+def metrics_of(collector: Collector) -> tuple[Metric, ...]:
+    """What a collector may deliver."""
+    if isinstance(collector, CustomCollector):
+        return collector.metrics
+    return collector.device_class.metrics if collector.device_class else NODE_METRICS
 
 
 def time_limit(interval: float) -> float:

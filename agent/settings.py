@@ -7,19 +7,23 @@ counts as unset. A variable that begins with AGENT_ but is unknown is a problem 
 from __future__ import annotations
 
 import math
+import os
 import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.collector import Host, Kubelet
 from agent.collectors.disk import DEFAULT_EXCLUDE as DISK_EXCLUDE
 from agent.collectors.filesystem import DEFAULT_MOUNT_EXCLUDE, DEFAULT_TYPE_EXCLUDE
 from agent.collectors.network import DEFAULT_EXCLUDE as NETWORK_EXCLUDE
 from agent.hub_settings import HubSettings, read_hub
+from agent.registry import built_in, enabled_by_default, plugins
+from agent.sampler import time_limit
+from agent.selection import Selection
 from telemetry.errors import SettingsError
 
-COLLECTORS = ("cpu", "memory", "disk", "filesystem", "network", "pressure")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MAX_SAMPLES = 600
 """Samples in one envelope; receivers refuse more."""
@@ -27,6 +31,8 @@ MAX_SPREAD = 10.0
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _NAME_RULE = "1-128 letters, digits, '.', '_', '-', beginning and ending with a letter or digit"
+_KUBELET_URL = re.compile(r"https://[^/?#@\s]+/?")
+_LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 KNOWN = frozenset(
     {
         "AGENT_CLUSTER",
@@ -42,11 +48,22 @@ KNOWN = frozenset(
         "AGENT_STATUS_FILE",
         "AGENT_LOG_LEVEL",
         "AGENT_COLLECTORS",
+        "AGENT_DISK_INCLUDE",
         "AGENT_DISK_EXCLUDE",
+        "AGENT_MOUNT_INCLUDE",
         "AGENT_MOUNT_EXCLUDE",
+        "AGENT_FS_TYPE_INCLUDE",
         "AGENT_FS_TYPE_EXCLUDE",
+        "AGENT_NET_INCLUDE",
         "AGENT_NET_EXCLUDE",
         "AGENT_PROCFS",
+        "AGENT_SYSFS",
+        "AGENT_ROOTFS",
+        "AGENT_HTTP_LISTEN",
+        "AGENT_KUBELET_URL",
+        "AGENT_KUBELET_TOKEN_FILE",
+        "AGENT_KUBELET_CA_FILE",
+        "AGENT_KUBELET_VERIFY",
     }
 )
 """Every variable of the agent's own; the event hub's are in `agent.hub_settings`."""
@@ -55,15 +72,11 @@ _SERVICE_LINK = re.compile(r"AGENT(_.+)?_(SERVICE_(HOST|PORT)|PORT)(_.*)?")
 
 
 @dataclass(frozen=True, slots=True)
-class CollectorSettings:
-    """What to read, and what to leave out of it."""
+class Listen:
+    """Where /metrics, /healthz and /readyz are served."""
 
-    enabled: tuple[str, ...] = COLLECTORS
-    procfs: str = "/proc"
-    disk_exclude: str = DISK_EXCLUDE
-    mount_exclude: str = DEFAULT_MOUNT_EXCLUDE
-    fs_type_exclude: str = DEFAULT_TYPE_EXCLUDE
-    net_exclude: str = NETWORK_EXCLUDE
+    host: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,9 @@ class Settings:
 
     cluster: str
     node: str
+    collectors: tuple[str, ...]
+    """Names of those that run, in their order."""
+    host: Host
     pool: str | None = None
     sample_interval: float = 10.0
     publish_interval: float = 30.0
@@ -89,7 +105,8 @@ class Settings:
     """Envelopes are sent up to so many seconds later, every node by its own share: all sample at the same instants."""
     log_level: str = "info"
     status_file: Path | None = None
-    collectors: CollectorSettings = field(default_factory=CollectorSettings)
+    listen: Listen | None = None
+    """None when nothing is served."""
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     hub: HubSettings | None = None
     """None when nothing is published."""
@@ -107,7 +124,7 @@ class Settings:
             "pool": self.pool,
             "sample_interval": self.sample_interval,
             "publish_interval": self.publish_interval,
-            "collectors": list(self.collectors.enabled),
+            "collectors": list(self.collectors),
             "spool_dir": str(self.spool.directory),
             "event_hub": self.hub.name if self.hub else None,
             "credential": None
@@ -147,6 +164,7 @@ def read_settings(environ: Mapping[str, str], *, publishing: bool) -> Settings:
         )
     spread = reader.number("AGENT_PUBLISH_SPREAD", min(sample_interval, MAX_SPREAD), 0, 60)
     defaults = SpoolSettings()
+    collectors = reader.collectors("AGENT_COLLECTORS")
     status_file = reader.get("AGENT_STATUS_FILE")
     settings = Settings(
         cluster=cluster,
@@ -157,14 +175,9 @@ def read_settings(environ: Mapping[str, str], *, publishing: bool) -> Settings:
         publish_spread=spread,
         log_level=reader.choice("AGENT_LOG_LEVEL", "info", LOG_LEVELS),
         status_file=Path(status_file) if status_file else None,
-        collectors=CollectorSettings(
-            enabled=reader.choices("AGENT_COLLECTORS", COLLECTORS),
-            procfs=reader.directory("AGENT_PROCFS", "/proc"),
-            disk_exclude=reader.pattern("AGENT_DISK_EXCLUDE", DISK_EXCLUDE),
-            mount_exclude=reader.pattern("AGENT_MOUNT_EXCLUDE", DEFAULT_MOUNT_EXCLUDE),
-            fs_type_exclude=reader.pattern("AGENT_FS_TYPE_EXCLUDE", DEFAULT_TYPE_EXCLUDE),
-            net_exclude=reader.pattern("AGENT_NET_EXCLUDE", NETWORK_EXCLUDE),
-        ),
+        collectors=collectors,
+        host=_host(reader, collectors, sample_interval),
+        listen=reader.listen("AGENT_HTTP_LISTEN"),
         spool=SpoolSettings(
             directory=Path(reader.get("AGENT_SPOOL_DIR") or defaults.directory),
             max_bytes=int(reader.number("AGENT_SPOOL_MAX_BYTES", defaults.max_bytes, 64 * 1024, 2**40)),
@@ -176,6 +189,41 @@ def read_settings(environ: Mapping[str, str], *, publishing: bool) -> Settings:
     if reader.problems:
         raise SettingsError(reader.problems)
     return settings
+
+
+def _host(reader: _Reader, collectors: tuple[str, ...], sample_interval: float) -> Host:
+    return Host(
+        procfs=reader.directory("AGENT_PROCFS", "/proc"),
+        sysfs=reader.directory("AGENT_SYSFS", "/sys"),
+        rootfs=reader.directory("AGENT_ROOTFS", "/"),
+        disks=reader.selection("AGENT_DISK", DISK_EXCLUDE),
+        mounts=reader.selection("AGENT_MOUNT", DEFAULT_MOUNT_EXCLUDE),
+        fs_types=reader.selection("AGENT_FS_TYPE", DEFAULT_TYPE_EXCLUDE),
+        interfaces=reader.selection("AGENT_NET", NETWORK_EXCLUDE),
+        kubelet=_kubelet(reader, needed="kubernetes" in collectors),
+        # One call that hangs has to be given up well before its collector would be.
+        time_limit=time_limit(sample_interval) / 4,
+    )
+
+
+def _kubelet(reader: _Reader, *, needed: bool) -> Kubelet:
+    url = reader.get("AGENT_KUBELET_URL")
+    if url is None and needed:
+        reader.problem("AGENT_KUBELET_URL must be set for the collector kubernetes: https://HOST:10250")
+    elif url is not None and not _KUBELET_URL.fullmatch(url):
+        reader.problem(f"AGENT_KUBELET_URL must be https://HOST:PORT without a path, got {url!r:.160}")
+    defaults = Kubelet()
+    kubelet = Kubelet(
+        url=(url or "").rstrip("/"),
+        token_file=Path(reader.get("AGENT_KUBELET_TOKEN_FILE") or defaults.token_file),
+        ca_file=Path(reader.get("AGENT_KUBELET_CA_FILE") or defaults.ca_file),
+        verify=reader.choice("AGENT_KUBELET_VERIFY", "true", ("true", "false")) == "true",
+    )
+    if needed:
+        reader.readable("AGENT_KUBELET_TOKEN_FILE", kubelet.token_file)
+        if kubelet.verify:
+            reader.readable("AGENT_KUBELET_CA_FILE", kubelet.ca_file)
+    return kubelet
 
 
 def name_from_hostname(hostname: str) -> str:
@@ -231,28 +279,55 @@ class _Reader:
             return default
         return value
 
-    def choices(self, variable: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    def collectors(self, variable: str) -> tuple[str, ...]:
+        """Names of collectors; `default` stands for those that run where nothing is set."""
         text = self.get(variable)
         if text is None:
-            return allowed
-        chosen = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
-        if not chosen or not set(chosen) <= set(allowed):
-            self.problem(f"{variable} must be a comma-separated list of {', '.join(allowed)}, got {text!r:.160}")
-            return allowed
+            return enabled_by_default()
+        named = [name.strip().lower() for name in text.split(",") if name.strip()]
+        chosen = tuple(
+            dict.fromkeys(n for name in named for n in (enabled_by_default() if name == "default" else (name,)))
+        )
+        strange = [name for name in chosen if name not in built_in()]
+        if not chosen or (strange and not plugins().issuperset(strange)):
+            known = ", ".join(("default", *built_in(), *sorted(plugins())))
+            self.problem(f"{variable} must be a comma-separated list of {known}, got {text!r:.160}")
+            return enabled_by_default()
         return chosen
 
-    def pattern(self, variable: str, default: str) -> str:
+    def selection(self, prefix: str, default: str) -> Selection:
+        include, exclude = f"{prefix}_INCLUDE", f"{prefix}_EXCLUDE"
+        if self.get(include) and self.get(exclude):
+            self.problem(f"{include} and {exclude} are both set; set the first to name what is wanted, or the second")
+        return Selection(self.pattern(exclude) or default, self.pattern(include))
+
+    def pattern(self, variable: str) -> str | None:
         text = self.get(variable)
-        if text is None:
-            return default
         try:
-            re.compile(text)
+            re.compile(text or "")
         except re.error as error:
             self.problem(
-                f"{variable} must be a regular expression ({error}), got {text!r:.160}; to exclude nothing: ^$"
+                f"{variable} must be a regular expression ({error}), got {text!r:.160}; one that matches nothing: ^$"
             )
-            return default
+            return None
         return text
+
+    def listen(self, variable: str) -> Listen | None:
+        text = self.get(variable)
+        if text is None:
+            return None
+        match = _LISTEN.fullmatch(text)
+        if match is None or not int(match[2]) <= 65_535:
+            self.problem(
+                f"{variable} must be HOST:PORT with a port from 0 to 65535, like 0.0.0.0:9464 or [::]:9464, "
+                f"got {text!r:.160}"
+            )
+            return None
+        return Listen(match[1].strip("[]"), int(match[2]))
+
+    def readable(self, variable: str, path: Path) -> None:
+        if not os.access(path, os.R_OK):
+            self.problem(f"{variable} must be a file that can be read, got {str(path)!r:.160}")
 
     def directory(self, variable: str, default: str) -> str:
         text = self.get(variable) or default

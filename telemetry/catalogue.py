@@ -48,6 +48,8 @@ class Metric:
     total: str | None = None
     """For device metrics: 'sum' or 'max' makes a node-level column out of the devices' values."""
     convention: bool = True
+    scored: bool = True
+    """Whether detectors look at it; not at what only ever grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class DeviceClass:
     prefix: str
     """What the metrics' columns begin with; left out inside the dynamic column, whose bytes are paid for."""
     metrics: tuple[Metric, ...]
+    optional: bool = False
+    """Most nodes have none of it: their rows go without the column, not with an empty one."""
 
     def field(self, metric: Metric) -> str:
         """Name of a metric inside the dynamic column: DiskRead is Read in Disks."""
@@ -106,9 +110,10 @@ _MODES = (
 NODE_METRICS: tuple[Metric, ...] = (
     _ratio(
         "cpu",
-        "system.cpu.utilization",
+        "system.cpu.busy",
         "CpuUtilization",
         "Share of CPU time not idle and not waiting for I/O",
+        convention=False,
     ),
     *(
         _ratio(key, "system.cpu.utilization", column, f"Share of CPU time: {text}", attributes=_with(_MODE, mode))
@@ -134,7 +139,7 @@ NODE_METRICS: tuple[Metric, ...] = (
         "Context switches a second",
         convention=False,
     ),
-    _count("procs", "system.process.count", "{process}", "Processes", "Processes that exist"),
+    _count("procs", "system.processes", "{process}", "Processes", "Processes that exist", convention=False),
     _count(
         "procs.running",
         "system.process.count",
@@ -223,6 +228,53 @@ NODE_METRICS: tuple[Metric, ...] = (
             ("psi.io.full", "io", "full", "PressureIoFull", "all tasks were"),
         )
     ),
+    _rate(
+        "faults.major",
+        "system.paging.faults",
+        "{fault}/s",
+        "MajorFaults",
+        "Page faults that had to wait for a disk, a second",
+        attributes=_with("system.paging.fault.type", "major"),
+    ),
+    Metric(
+        "oom",
+        "system.memory.oom_kills",
+        "{kill}/s",
+        "OomKills",
+        "Processes killed a second because memory ran out",
+        kind=Kind.RATE,
+        digits=4,
+        convention=False,
+    ),
+    _count(
+        "fds", "system.file_descriptor.count", "{file_descriptor}", "FileDescriptors", "Open files", convention=False
+    ),
+    _ratio(
+        "fds.full",
+        "system.file_descriptor.utilization",
+        "FileDescriptorUtilization",
+        "Share of the node's limit of open files in use",
+        convention=False,
+    ),
+    _count("sockets", "system.network.socket.count", "{socket}", "Sockets", "Sockets in use", convention=False),
+    _count(
+        "tcp",
+        "system.network.connection.count",
+        "{connection}",
+        "TcpConnections",
+        "TCP sockets in use, those of other network namespaces not counted",
+        attributes=_with("network.transport", "tcp"),
+    ),
+    _count(
+        "tcp.time_wait",
+        "system.network.tcp.time_wait",
+        "{connection}",
+        "TcpTimeWait",
+        "TCP connections that wait for late packets",
+        convention=False,
+    ),
+    Metric("uptime", "system.uptime", "s", "Uptime", "Time since the node booted", scored=False),
+    Metric("temperature", "hw.temperature", "Cel", "Temperature", "The hottest sensor", upper=1000.0, digits=1),
 )
 
 _DISK = "disk.io.direction"
@@ -264,7 +316,30 @@ NETWORK = DeviceClass(
     ),
 )  # fmt: skip
 
-DEVICE_CLASSES: tuple[DeviceClass, ...] = (DISK, FILESYSTEM, NETWORK)
+POD = DeviceClass(
+    "pod", "pod", "k8s.pod.name", "Pods", "Pod",
+    (
+        Metric("cpu", "k8s.pod.cpu.usage", "{cpu}", "PodCpu", "CPUs in use", upper=1e6, digits=4),
+        _bytes("mem", "k8s.pod.memory.working_set", "PodMemory", "Memory that cannot be taken away from it"),
+        _byte_rate("rx", "k8s.pod.network.io", "PodReceive", "Bytes received a second", attributes=_with(_NET, "receive")),
+        _byte_rate("tx", "k8s.pod.network.io", "PodTransmit", "Bytes sent a second", attributes=_with(_NET, "transmit")),
+        _ratio("volume", "k8s.pod.volume.utilization", "PodVolume", "Share of its fullest volume in use", convention=False),
+        _bytes("storage", "k8s.pod.ephemeral_storage.usage", "PodStorage", "Bytes of the node's disk in use: layers, logs, emptyDir", convention=False),
+        _count("restarts", "k8s.pod.container.restarts", "{restart}", "PodRestarts", "Container starts beyond the first since the agent began to watch", convention=False),
+    ),
+    optional=True,
+)  # fmt: skip
+
+CUSTOM = DeviceClass(
+    "custom", "metric", "devops_monitor.metric.name", "Custom", "Custom",
+    (
+        Metric("value", "devops_monitor.custom", "1", "CustomValue", "Reading of a collector that is not the product's own", upper=MAX_BYTES, digits=4, convention=False),
+    ),
+    optional=True,
+)  # fmt: skip
+"""What plug-ins measure: each metric counts as a device, so that rows and receivers need not know it beforehand."""
+
+DEVICE_CLASSES: tuple[DeviceClass, ...] = (DISK, FILESYSTEM, NETWORK, POD, CUSTOM)
 
 NODE_KEYS: tuple[str, ...] = tuple(metric.key for metric in NODE_METRICS)
 

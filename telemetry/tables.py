@@ -57,7 +57,10 @@ NUMBER_COLUMNS: tuple[Column, ...] = (
 )
 """Numbers of a wide row, in the order `functions.core.rows` computes them."""
 
-FEATURES: tuple[str, ...] = (*(m.column for m in NODE_METRICS), *(m.column for _, _, m in TOTALS))
+SCORED: tuple[int, ...] = tuple(index for index, metric in enumerate(NODE_METRICS) if metric.scored)
+"""Node metrics that detectors look at."""
+
+FEATURES: tuple[str, ...] = (*(NODE_METRICS[i].column for i in SCORED), *(m.column for _, _, m in TOTALS))
 """What detectors look at, per node and window: the means, and the devices' totals or worst values."""
 
 _KEY = (

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.collectors import procfs
-from agent.collectors.collector import Reading
+from agent.collector import Host, Reading
+from agent.host import procfs
 
 
 class _Times(NamedTuple):
@@ -85,6 +85,11 @@ class CpuCollector:
                 if not entry.name.isdigit() and not entry.is_symlink() and entry.is_dir()
             )
         return max(0, Path(self._proc).stat().st_nlink - 2 - self._directories)
+
+
+def make(host: Host) -> CpuCollector:
+    """Makes the collector of this node's processors."""
+    return CpuCollector(host.procfs)
 
 
 def _times(stat: bytes) -> _Times:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import psutil
 
-from agent.collectors.collector import Reading
+from agent.collector import Host, Reading
+from agent.selection import Selection
 from telemetry.catalogue import DISK
 
 DEFAULT_EXCLUDE = (
@@ -25,17 +25,17 @@ class DiskCollector:
     name = "disk"
     device_class = DISK
 
-    def __init__(self, exclude: str = DEFAULT_EXCLUDE) -> None:
-        self._exclude = re.compile(exclude)
+    def __init__(self, disks: Selection) -> None:
+        self._disks = disks
 
     def collect(self) -> Iterator[Reading]:
-        """Yields the counters of every disk whose name `exclude` does not match."""
+        """Yields the counters of every selected disk."""
         try:
             disks = psutil.disk_io_counters(perdisk=True, nowrap=False)
         except NotImplementedError:  # neither diskstats nor /sys/block
             return
         for disk, counters in disks.items():
-            if self._exclude.search(disk):
+            if not self._disks.takes(disk):
                 continue
             yield Reading("read", counters.read_bytes, disk)
             yield Reading("write", counters.write_bytes, disk)
@@ -47,3 +47,8 @@ class DiskCollector:
                 ("busy", counters.busy_time),
             ):
                 yield Reading(key, milliseconds / 1000, disk, _MILLISECONDS_WRAP_AT)
+
+
+def make(host: Host) -> DiskCollector:
+    """Makes the collector of this node's disks."""
+    return DiskCollector(host.disks)

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from functools import partial
 
-from agent.collectors.collector import Reading
-from agent.collectors.mounts import MountTable
+from agent.collector import Host, Reading
+from agent.host.mounts import MountTable
 from agent.time_limits import TimeLimitedRuns
 from telemetry.catalogue import FILESYSTEM
 
@@ -31,12 +31,10 @@ class FilesystemCollector:
 
     def __init__(
         self,
-        proc: str = "/proc",
-        mount_exclude: str = DEFAULT_MOUNT_EXCLUDE,
-        type_exclude: str = DEFAULT_TYPE_EXCLUDE,
-        time_limit: float = 1.0,
+        table: MountTable,
+        time_limit: float,
     ) -> None:
-        self._table = MountTable(proc, mount_exclude, type_exclude)
+        self._table = table
         self._runs: TimeLimitedRuns[os.statvfs_result] = TimeLimitedRuns(time_limit, "statvfs")
         self._hanging: set[str] = set()
 
@@ -54,6 +52,11 @@ class FilesystemCollector:
         for path in sorted(self._hanging - hanging):
             log.info("filesystem_answers_again", extra={"mountpoint": path})
         self._hanging = hanging
+
+
+def make(host: Host) -> FilesystemCollector:
+    """Makes the collector of this node's file systems."""
+    return FilesystemCollector(MountTable(host.procfs, host.mounts, host.fs_types), host.time_limit)
 
 
 def _readings(path: str, usage: os.statvfs_result) -> Iterator[Reading]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from agent.collectors.collector import Reading
+from agent.collector import Host, Reading
 
 
 class MemoryCollector:
@@ -29,3 +29,8 @@ class MemoryCollector:
         yield Reading("swap", swap.used / swap.total if swap.total else 0.0)
         yield Reading("swap.in", swap.sin)
         yield Reading("swap.out", swap.sout)
+
+
+def make(_: Host) -> MemoryCollector:
+    """Makes the collector of this node's memory."""
+    return MemoryCollector()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from agent.collectors import procfs
-from agent.collectors.collector import Reading
+from agent.collector import Host, Reading
+from agent.host import procfs
+from agent.selection import Selection
 from telemetry.catalogue import NETWORK
 
 DEFAULT_EXCLUDE = (
@@ -38,16 +38,16 @@ class NetworkCollector:
     name = "network"
     device_class = NETWORK
 
-    def __init__(self, proc: str = "/proc", exclude: str = DEFAULT_EXCLUDE) -> None:
+    def __init__(self, proc: str, interfaces: Selection) -> None:
         self._proc = proc
-        self._exclude = re.compile(exclude)
+        self._interfaces = interfaces
 
     def collect(self) -> Iterator[Reading]:
-        """Yields the counters of every interface whose name `exclude` does not match."""
+        """Yields the counters of every selected interface."""
         for line in self._read().splitlines()[2:]:
             interface, _, rest = line.rpartition(":")
             interface = interface.strip()
-            if self._exclude.search(interface):
+            if not self._interfaces.takes(interface):
                 continue
             counters = rest.split()
             for key, column in _COLUMNS:
@@ -59,3 +59,8 @@ class NetworkCollector:
         except (FileNotFoundError, PermissionError):  # no process 1 to be seen: the own namespace is the best there is
             content = procfs.read(f"{self._proc}/net/dev")
         return content.decode(errors="replace")
+
+
+def make(host: Host) -> NetworkCollector:
+    """Makes the collector of this node's network interfaces."""
+    return NetworkCollector(host.procfs, host.interfaces)

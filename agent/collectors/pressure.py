@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from agent.collectors import procfs
-from agent.collectors.collector import Reading
+from agent.collector import Host, Reading
+from agent.host import procfs
 
 _KEYS = {
     "cpu": {b"some": "psi.cpu"},
@@ -42,3 +42,8 @@ class PressureCollector:
                 scope, _, averages_and_total = line.partition(b" ")
                 if key := keys.get(scope):
                     yield Reading(key, int(averages_and_total.rpartition(b"total=")[2]) / 1e6)
+
+
+def make(host: Host) -> PressureCollector:
+    """Makes the collector of this node's pressure stall information."""
+    return PressureCollector(host.procfs)

@@ -19,7 +19,7 @@ from functions.core.ports import DeadLetter
 from functions.core.windows import WINDOW_MS, WindowTable
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Metric
 from telemetry.layout import Floats, Indexes, Shape
-from telemetry.tables import MINIMA, NUMBER_COLUMNS, TOTALS
+from telemetry.tables import MINIMA, NUMBER_COLUMNS, SCORED, TOTALS
 
 _NODE_WIDTH = len(NODE_METRICS)
 
@@ -103,7 +103,7 @@ class WindowRows:
 
     def features(self) -> Floats:
         """What detectors look at: (windows, telemetry.tables.FEATURES)."""
-        return np.concatenate([self._mean[:, :_NODE_WIDTH], self._totals], axis=1)
+        return np.concatenate([self._mean[:, list(SCORED)], self._totals], axis=1)
 
     def make(
         self, nodes: Sequence[Node], minutes: Sequence[int], scores: Sequence[tuple[float, str]]
@@ -157,6 +157,8 @@ def _names(devices: Devices) -> list[bytes]:
     before[1:] = [b"," + text for text in before[1:]]
     pending = b""
     for device_class, names in zip(DEVICE_CLASSES, devices, strict=True):
+        if device_class.optional and not names:
+            continue
         pending += b',"%b":[' % device_class.column.encode()
         for number, name in enumerate(names):
             pending += (b"," if number else b"") + b'{"Device":' + orjson.dumps(name)

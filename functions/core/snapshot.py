@@ -21,6 +21,8 @@ def snapshot(node: Node) -> dict[str, Any]:
     values = [None if math.isnan(value) else value for value in node.last.tolist()]
     devices: dict[str, dict[str, dict[str, float | None]]] = {}
     for index, (device_class, names) in enumerate(zip(DEVICE_CLASSES, node.devices, strict=True)):
+        if device_class.optional and not names:
+            continue
         first = node.shape.offset(index)
         devices[device_class.key] = {
             name: {

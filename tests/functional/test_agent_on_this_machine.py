@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from agent.clock import SystemClock
-from agent.collectors.registry import make_collectors
+from agent.registry import make_collectors
 from agent.sampler import Sample, Sampler
 from agent.settings import CollectorSettings
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from agent.collector import Reading
 from agent.collectors import pressure
-from agent.collectors.collector import Reading
 from agent.collectors.cpu import CpuCollector
 from agent.collectors.disk import DEFAULT_EXCLUDE as DISK_EXCLUDE
 from agent.collectors.disk import DiskCollector

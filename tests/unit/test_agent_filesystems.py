@@ -12,7 +12,7 @@ from agent.collectors.filesystem import (
     DEFAULT_TYPE_EXCLUDE,
     FilesystemCollector,
 )
-from agent.collectors.mounts import choose, disk_types, parse_mountinfo
+from agent.host.mounts import choose, disk_types, parse_mountinfo
 
 FILESYSTEMS = "nodev\tsysfs\nnodev\ttmpfs\nnodev\toverlay\nnodev\tzfs\n\text4\n\txfs\n\tbtrfs\n\tvfat\n\tsquashfs\n"
 TYPES = disk_types(FILESYSTEMS.encode()) - {"squashfs"}

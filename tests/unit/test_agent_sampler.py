@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.collectors.collector import Reading
+from agent.collector import Reading
 from agent.manual_clock import ManualClock
 from agent.sampler import Sampler, time_limit
 from telemetry.catalogue import DISK, NODE_METRICS, Kind

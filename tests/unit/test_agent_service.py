@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from agent.clock import SystemClock
-from agent.collectors.collector import Reading
+from agent.collector import Reading
 from agent.envelopes import EnvelopeBuilder, Identity
 from agent.publisher.recording_publisher import RecordingPublisher
 from agent.sampler import Sampler

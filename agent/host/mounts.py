@@ -8,7 +8,8 @@ import select
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from agent.collectors import procfs
+from agent.host import procfs
+from agent.selection import Selection
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
@@ -42,14 +43,14 @@ def disk_types(filesystems: bytes) -> frozenset[str]:
     return frozenset(name for flag, name in (t for t in types if len(t) == 2) if flag != "nodev" or name == "zfs")
 
 
-def choose(mounts: Iterable[Mount], types: frozenset[str], exclude: re.Pattern[str]) -> list[str]:
+def choose(mounts: Iterable[Mount], types: frozenset[str], selection: Selection) -> list[str]:
     """Picks one mount point for every file system of the given types, so that nothing is counted twice.
 
     Bind mounts share the device number with what they show; subvolumes of btrfs have numbers of their own but
     share the source. The mount of the whole file system with the shortest path stands for all of them.
     """
     visible = {mount.mountpoint: mount for mount in mounts}  # a later mount hides what was there before
-    candidates = [mount for mount in visible.values() if mount.type in types and not exclude.search(mount.mountpoint)]
+    candidates = [mount for mount in visible.values() if mount.type in types and selection.takes(mount.mountpoint)]
     candidates.sort(key=lambda mount: (mount.root != "/", len(mount.mountpoint), mount.mountpoint))
     seen: set[str] = set()
     chosen = []
@@ -69,10 +70,10 @@ class MountTable:
     They are the agent's own mounts (`self`), because it has to reach them to ask how full they are.
     """
 
-    def __init__(self, proc: str, mount_exclude: str, type_exclude: str) -> None:
+    def __init__(self, proc: str, mounts: Selection, types: Selection) -> None:
         self._proc = proc
-        self._mount_exclude = re.compile(mount_exclude)
-        self._type_exclude = re.compile(type_exclude)
+        self._mounts = mounts
+        self._types = types
         self._watch: int | None = None
         self._poll = select.poll()
         self._mountpoints: list[str] = []
@@ -89,8 +90,8 @@ class MountTable:
 
     def _read(self) -> list[str]:
         types = disk_types(procfs.read(f"{self._proc}/filesystems"))
-        wanted = frozenset(name for name in types if not self._type_exclude.search(name))
-        return choose(parse_mountinfo(procfs.read(f"{self._proc}/self/mountinfo")), wanted, self._mount_exclude)
+        wanted = frozenset(name for name in types if self._types.takes(name))
+        return choose(parse_mountinfo(procfs.read(f"{self._proc}/self/mountinfo")), wanted, self._mounts)
 
 
 def _unescape(field: str) -> str:

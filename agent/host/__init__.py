@@ -1,0 +1,1 @@
+"""How the node's own files are read, wherever its file systems are mounted. For collectors."""
