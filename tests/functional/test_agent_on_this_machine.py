@@ -9,14 +9,15 @@ import pytest
 from agent.clock import SystemClock
 from agent.registry import make_collectors
 from agent.sampler import Sample, Sampler
-from agent.settings import CollectorSettings
+from agent.settings import read_settings
 
 PROC = Path("/proc")
 
 
 @pytest.fixture(scope="module")
 def sampler() -> Sampler:
-    sampler = Sampler(make_collectors(CollectorSettings(), 10.0), SystemClock(), 10.0)
+    settings = read_settings({}, publishing=False)
+    sampler = Sampler(make_collectors(settings.collectors, settings.host), SystemClock(), 10.0)
     sampler.sample()
     time.sleep(0.3)
     return sampler

@@ -1,7 +1,6 @@
 """Which mounts stand for a file system, and what happens when one of them hangs."""
 
 import os
-import re
 import threading
 
 import pytest
@@ -12,11 +11,12 @@ from agent.collectors.filesystem import (
     DEFAULT_TYPE_EXCLUDE,
     FilesystemCollector,
 )
-from agent.host.mounts import choose, disk_types, parse_mountinfo
+from agent.host.mounts import MountTable, choose, disk_types, parse_mountinfo
+from agent.selection import Selection
 
 FILESYSTEMS = "nodev\tsysfs\nnodev\ttmpfs\nnodev\toverlay\nnodev\tzfs\n\text4\n\txfs\n\tbtrfs\n\tvfat\n\tsquashfs\n"
 TYPES = disk_types(FILESYSTEMS.encode()) - {"squashfs"}
-NOTHING = re.compile("^$")
+NOTHING = Selection("^$")
 
 
 def mountinfo(*mounts: str) -> bytes:
@@ -28,8 +28,8 @@ def mountinfo(*mounts: str) -> bytes:
     return "".join(lines).encode()
 
 
-def chosen(*mounts: str, exclude: re.Pattern[str] = NOTHING) -> list[str]:
-    return choose(parse_mountinfo(mountinfo(*mounts)), TYPES, exclude)
+def chosen(*mounts: str, selection: Selection = NOTHING) -> list[str]:
+    return choose(parse_mountinfo(mountinfo(*mounts)), TYPES, selection)
 
 
 def test_only_file_systems_on_disks_are_chosen():
@@ -84,12 +84,12 @@ def test_a_mount_hidden_by_a_later_one_is_not_looked_at():
     ],
 )
 def test_mounts_of_pods_are_excluded_by_default(path):
-    assert chosen(f"8:1 / {path} ext4 /dev/sda1", exclude=re.compile(DEFAULT_MOUNT_EXCLUDE)) == []
+    assert chosen(f"8:1 / {path} ext4 /dev/sda1", selection=Selection(DEFAULT_MOUNT_EXCLUDE)) == []
 
 
 @pytest.mark.parametrize("path", ["/", "/mnt", "/var/lib/kubelet", "/etc", "/home", "/devices"])
 def test_mounts_of_the_node_are_not_excluded_by_default(path):
-    assert chosen(f"8:1 / {path} ext4 /dev/sda1", exclude=re.compile(DEFAULT_MOUNT_EXCLUDE)) == [path]
+    assert chosen(f"8:1 / {path} ext4 /dev/sda1", selection=Selection(DEFAULT_MOUNT_EXCLUDE)) == [path]
 
 
 def test_blanks_and_backslashes_in_names_are_understood():
@@ -111,7 +111,7 @@ def proc(tmp_path):
 
 def collector_of(proc, *mounts: str, time_limit: float = 5.0) -> FilesystemCollector:
     (proc / "self/mountinfo").write_bytes(mountinfo(*mounts))
-    return FilesystemCollector(str(proc), "^$", DEFAULT_TYPE_EXCLUDE, time_limit)
+    return FilesystemCollector(MountTable(str(proc), NOTHING, Selection(DEFAULT_TYPE_EXCLUDE)), time_limit)
 
 
 def usage(blocks=1000, free=400, available=300, files=100, files_free=75, size=4096):
@@ -176,4 +176,4 @@ def test_a_hung_mount_costs_its_own_readings_and_is_logged_once(proc, monkeypatc
 
 def test_no_mountinfo_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        list(FilesystemCollector(str(tmp_path)).collect())
+        list(FilesystemCollector(MountTable(str(tmp_path), NOTHING, NOTHING), 1.0).collect())

@@ -35,7 +35,7 @@ def test_the_defaults_are_ten_and_thirty_seconds():
     assert (settings.sample_interval, settings.publish_interval, settings.samples_per_envelope) == (10, 30, 3)
     assert settings.spool.max_bytes == 64 * 1024 * 1024
     assert settings.spool.max_age == 86_400
-    assert settings.collectors.procfs == "/proc"
+    assert settings.host.procfs == "/proc"
     assert settings.pool is settings.status_file is None
 
 
@@ -65,8 +65,8 @@ def test_everything_can_be_set():
     assert str(settings.spool.directory) == "/tmp/spool"
     assert settings.spool.fsync
     assert settings.log_level == "warning"
-    assert settings.collectors.enabled == ("memory", "cpu")
-    assert settings.collectors.disk_exclude == "^sd"
+    assert settings.collectors == ("memory", "cpu")
+    assert settings.host.disks.exclude == "^sd"
     assert str(settings.status_file) == "/tmp/status.json"
 
 
@@ -137,8 +137,8 @@ def test_all_problems_are_reported_at_once():
         "AGENT_NODE",
         "AGENT_SAMPLE_INTERVAL",
         "AGENT_PUBLISH_INTERVAL",
-        "AGENT_LOG_LEVEL",
         "AGENT_COLLECTORS",
+        "AGENT_LOG_LEVEL",
         "AGENT_PROCFS",
         "AGENT_DISK_EXCLUDE",
         "AGENT_SPOOL_MAX_BYTES",
