@@ -130,7 +130,7 @@ def _publish(settings: Settings) -> None:
             SpoolFiles(settings.spool.directory, fsync=settings.spool.fsync),
             max_bytes=settings.spool.max_bytes,
             max_age=settings.spool.max_age,
-            epoch_ms=clock.epoch_ms,
+            clock=clock,
         ),
         publisher=EventHubPublisher(settings.hub, settings.node),
     )

@@ -9,7 +9,8 @@ import random
 from collections.abc import Callable
 
 from agent.clock import Clock
-from agent.publisher.publisher import EnvelopeTooLarge, Publisher
+from agent.delivery_statistics import DeliveryStatistics
+from agent.publisher.publisher import EnvelopeTooLarge, FailureReason, Publisher, PublishFailed
 from agent.spool.spool import Spool, Spooled
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,17 @@ MAX_BATCH_BYTES = 200_000
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 60.0
 RETRY_WHILE_FINISHING = 0.25
+
+WHAT_TO_DO = {
+    FailureReason.UNAUTHORIZED: (
+        "check that the key or signature of EVENTHUB_CONNECTION_STRING is valid and may send, or that the identity has "
+        "the role Azure Event Hubs Data Sender; then restart the agent, unless it is the event hub that was corrected"
+    ),
+    FailureReason.NOT_FOUND: "check EVENTHUB_NAME and the namespace, or create the event hub",
+    FailureReason.QUOTA_EXCEEDED: "check the quotas of the namespace: connections, and the tier's limits",
+    FailureReason.THROTTLED: "if it lasts, add throughput units or raise AGENT_PUBLISH_INTERVAL",
+}
+"""For failures that waiting may not end: what a person can do about them."""
 
 
 def backoff(failures: int, jitter: Callable[[], float] = random.random) -> float:
@@ -58,11 +70,11 @@ class Delivery:
         self._finishing = asyncio.Event()
         self._failures = 0
         self._failing_since = 0.0
-        self.published = 0
-        """Envelopes acknowledged."""
-        self.too_large = 0
-        """Envelopes given up because the link does not take them."""
-        self.last_publish_ms: int | None = None
+        self._asked = 0.0
+        """Seconds for which the event hub has asked to be left alone, when it last failed."""
+        self._told: set[FailureReason] = set()
+        """What has been logged of this outage."""
+        self.statistics = DeliveryStatistics()
 
     def wake(self) -> None:
         """Says that the spool has got an envelope."""
@@ -77,7 +89,8 @@ class Delivery:
         """Delivers until `finish` was called and everything is delivered, or until it is cancelled."""
         while True:
             if len(self._spool) > 0:
-                await self._pause(0.0 if await self._send_oldest() else self._retry_after(self._failures))
+                if not await self._send_oldest():
+                    await self._pause(self._retry_after(self._failures), at_least=self._asked)
             elif self._finishing.is_set():
                 return
             else:
@@ -90,6 +103,7 @@ class Delivery:
         batch = self._spool.oldest(MAX_BATCH_COUNT, MAX_BATCH_BYTES)
         if not batch:
             return True
+        started = self._clock.monotonic()
         try:
             await self._publisher.publish([spooled.body for spooled in batch])
         except EnvelopeTooLarge as error:
@@ -99,36 +113,51 @@ class Delivery:
             self._note_failure(error)
             return False
         self._spool.remove(spooled.number for spooled in batch)
-        self._note_success(len(batch))
+        self._note_success(len(batch), self._clock.monotonic() - started)
         return True
 
     def _give_up(self, spooled: Spooled, error: EnvelopeTooLarge) -> None:
         self._spool.remove([spooled.number])
-        self.too_large += 1
-        log.error("envelope_too_large", extra={"bytes": error.size, "limit": error.limit, "dropped": self.too_large})
+        self.statistics.too_large += 1
+        log.error(
+            "envelope_too_large",
+            extra={"bytes": error.size, "limit": error.limit, "dropped": self.statistics.too_large},
+        )
 
     def _note_failure(self, error: Exception) -> None:
+        reason = error.reason if isinstance(error, PublishFailed) else FailureReason.OTHER
+        self._asked = error.retry_after if isinstance(error, PublishFailed) else 0.0
+        self.statistics.retried[reason] += 1
         self._failures += 1
-        fields = {"problem": f"{type(error).__name__}: {error}"[:300], "waiting": len(self._spool)}
         if self._failures == 1:
             self._failing_since = self._clock.monotonic()
-            log.warning("publishing_failed", extra=fields)
-        else:
+        fields = {
+            "reason": str(reason),
+            "problem": f"{type(error).__name__}: {error}"[:300],
+            "what_to_do": WHAT_TO_DO.get(reason),
+            "waiting": len(self._spool),
+        }
+        if reason in self._told:
             log.debug("publishing_still_fails", extra={**fields, "failures": self._failures})
+        else:
+            self._told.add(reason)
+            log.warning("publishing_failed", extra=fields)
 
-    def _note_success(self, count: int) -> None:
-        self.published += count
-        self.last_publish_ms = self._clock.epoch_ms()
+    def _note_success(self, count: int, seconds: float) -> None:
+        self.statistics.published += count
+        self.statistics.last_publish_ms = self._clock.epoch_ms()
+        self.statistics.latencies.observe(seconds)
         if self._failures:
-            seconds = round(self._clock.monotonic() - self._failing_since, 1)
-            log.info("publishing_recovered", extra={"outage_seconds": seconds, "waiting": len(self._spool)})
+            outage = round(self._clock.monotonic() - self._failing_since, 1)
+            log.info("publishing_recovered", extra={"outage_seconds": outage, "waiting": len(self._spool)})
         self._failures = 0
+        self._told.clear()
         self._on_progress()
 
-    async def _pause(self, seconds: float) -> None:
-        """Waits; while finishing, not for long."""
+    async def _pause(self, seconds: float, at_least: float = 0.0) -> None:
+        """Waits `seconds` more than `at_least`; while finishing, not for long more."""
         if self._finishing.is_set():
-            await asyncio.sleep(min(seconds, RETRY_WHILE_FINISHING))
-        elif seconds > 0:
+            await asyncio.sleep(at_least + min(seconds, RETRY_WHILE_FINISHING))
+        elif at_least + seconds > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._finishing.wait(), seconds)
+                await asyncio.wait_for(self._finishing.wait(), at_least + seconds)

@@ -140,10 +140,10 @@ class Service:
         return Status(
             instance=self._instance,
             seq=self._parts.builder.seq,
-            published=self._delivery.published,
+            published=self._delivery.statistics.published,
             spooled=len(self._parts.spool),
-            dropped=self._parts.spool.dropped + self._delivery.too_large,
-            last_publish_ms=self._delivery.last_publish_ms,
+            dropped=self._parts.spool.dropped + self._delivery.statistics.too_large,
+            last_publish_ms=self._delivery.statistics.last_publish_ms,
         )
 
     def _write_status(self) -> None:

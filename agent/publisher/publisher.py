@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Protocol
 
 from telemetry.errors import PermanentError, TransientError
 
 
+class FailureReason(StrEnum):
+    """Why envelopes were not acknowledged. None of them is a reason to give an envelope up."""
+
+    THROTTLED = "throttled"
+    """The event hub is busy, or a throughput unit's share is used up."""
+    UNAUTHORIZED = "unauthorized"
+    """Key, token or role were not accepted."""
+    NOT_FOUND = "not_found"
+    """The namespace has no such event hub."""
+    QUOTA_EXCEEDED = "quota_exceeded"
+    """A limit of the namespace that waiting does not raise, such as its number of connections."""
+    UNREACHABLE = "unreachable"
+    """No connection, or no answer in time."""
+    OTHER = "other"
+
+
 class PublishFailed(TransientError):
     """The envelopes were not acknowledged; some may have been accepted, so sending them again may duplicate them."""
+
+    def __init__(self, problem: str, reason: FailureReason = FailureReason.OTHER, *, retry_after: float = 0.0) -> None:
+        """`retry_after`: seconds for which the other side has asked to be left alone."""
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(problem)
 
 
 class EnvelopeTooLarge(PermanentError):

@@ -3,82 +3,107 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from agent.clock import Clock
+from agent.spool.drops import Drops
 from agent.spool.files import SpoolFile, SpoolFiles
-from agent.spool.spool import Spooled
+from agent.spool.spool import DropReason, Spooled
 
 log = logging.getLogger(__name__)
 
 MAX_MEMORY_BYTES = 4 * 1024 * 1024
-"""How much may wait in memory while the disk fails: a day of the default intervals."""
+"""How much may wait in memory while the disk fails: half a day of the default intervals."""
+MAX_FILES_AT_ONCE = 100
+"""How many files an append writes or removes that the disk did not take earlier; the rest is for the next one."""
 
 
 @dataclass(slots=True)
 class _Entry:
     """One envelope: on disk (`file`), or in memory because the disk would not take it (`body`)."""
 
+    since: float
+    """On the monotonic clock."""
     appended_ms: int
+    """On the wall clock; only the next process uses it."""
     size: int
     file: SpoolFile | None = None
-    body: bytes | None = None
+    body: bytes = b""
 
 
 class DiskSpool:
     """Keeps every envelope in a file of its own; an index in memory holds the order.
 
-    A second agent on the same directory (an overlapping roll-out) does no harm: both may send the same envelopes,
-    which receivers recognise as duplicates.
+    What the disk does not take waits in memory and is written as soon as the disk takes it. A second agent on the
+    same directory (an overlapping roll-out) does no harm: both may send the same envelopes, which receivers
+    recognise as duplicates.
+
+    Within a process envelopes age by the monotonic clock. How old those are that an earlier process has left behind
+    is taken from the wall clock once, at the start; what it says to be from the future is of age 0.
     """
 
     @classmethod
-    def open(cls, files: SpoolFiles, *, max_bytes: int, max_age: float, epoch_ms: Callable[[], int]) -> DiskSpool:
+    def open(cls, files: SpoolFiles, *, max_bytes: int, max_age: float, clock: Clock) -> DiskSpool:
         """Takes up the envelopes that earlier processes have left behind; they come first."""
-        spool = cls(files, max_bytes, max_age, epoch_ms)
+        spool = cls(files, max_bytes, max_age, clock)
         spool._take_up()
         return spool
 
-    def __init__(self, files: SpoolFiles, max_bytes: int, max_age: float, epoch_ms: Callable[[], int]) -> None:
+    def __init__(self, files: SpoolFiles, max_bytes: int, max_age: float, clock: Clock) -> None:
         self._files = files
         self._max_bytes = max_bytes
-        self._max_age_ms = max_age * 1000
-        self._epoch_ms = epoch_ms
+        self._max_age = max_age
+        self._clock = clock
         self._entries: dict[int, _Entry] = {}
         self._bytes = 0
+        self._in_memory: dict[int, _Entry] = {}
+        """Those of `_entries` that the disk has not taken, in order."""
         self._memory_bytes = 0
-        self._disk_fails = False
-        self._episode: int | None = None
-        self._dropped_at_append = 0
-        self.dropped = 0
+        self._unremoved: list[SpoolFile] = []
+        """Files that are done with and that the disk did not remove."""
+        self._disk_failing = False
+        self._drops = Drops()
         self._next = 1
+
+    @property
+    def drops(self) -> Mapping[DropReason, int]:
+        """How many envelopes were forgotten or lost, by reason."""
+        return self._drops.counts
+
+    @property
+    def dropped(self) -> int:
+        """How many envelopes were forgotten or lost."""
+        return sum(self._drops.counts.values())
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes the envelopes that wait have together; their files take whole blocks of the disk."""
+        return self._bytes
+
+    @property
+    def disk_failing(self) -> bool:
+        """Whether the disk has refused something that it has not done since."""
+        return self._disk_failing
 
     def append(self, body: bytes) -> None:
         """Adds an envelope at the end; drops from the front what is then over the bounds."""
-        now, number = self._epoch_ms(), self._next
+        number, entry = self._next, _Entry(self._clock.monotonic(), self._clock.epoch_ms(), len(body), body=body)
         self._next += 1
-        try:
-            entry = _Entry(now, len(body), file=self._files.write(number, now, body))
-        except OSError as error:
-            self._report_disk(error)
-            entry = _Entry(now, len(body), body=body)
-            self._memory_bytes += entry.size
-        else:
-            self._report_disk(None)
-        self._entries[number] = entry
+        self._entries[number] = self._in_memory[number] = entry
         self._bytes += entry.size
-        self._drop_over_bounds(now)
-        if self._dropped_at_append == self.dropped:
-            self._end_episode()
-        self._dropped_at_append = self.dropped
+        self._memory_bytes += entry.size
+        self._settle_with_disk()
+        self._drop_over_bounds()
+        self._drops.appended()
 
     def oldest(self, max_count: int, max_bytes: int) -> list[Spooled]:
         """Gives the oldest envelopes in order, at most so many and so large together; one at least if there is any.
 
         Damaged files are set aside and counted as dropped on the way.
         """
-        self._drop_over_bounds(self._epoch_ms())
+        self._drop_over_bounds()
         taken: list[Spooled] = []
         while self._entries and not taken:  # again when all that were looked at turned out to be damaged
             size = 0
@@ -91,6 +116,11 @@ class DiskSpool:
                     size += entry.size
         return taken
 
+    def oldest_age(self) -> float:
+        """Gives the seconds for which the oldest envelope has waited; 0 when none waits."""
+        entry = next(iter(self._entries.values()), None)
+        return self._clock.monotonic() - entry.since if entry else 0.0
+
     def remove(self, numbers: Iterable[int]) -> None:
         """Removes envelopes that were acknowledged or can never be sent; numbers it does not have are ignored."""
         for number in numbers:
@@ -102,82 +132,111 @@ class DiskSpool:
 
     def _take_up(self) -> None:
         try:
-            found, foreign = self._files.scan()
+            found = self._files.scan()
         except OSError as error:
-            self._report_disk(error)
+            self._report_failure(error)
             return
-        for file in found:
-            self._entries[file.number] = _Entry(file.appended_ms, file.size, file=file)
+        now, now_ms = self._clock.monotonic(), self._clock.epoch_ms()
+        for file in found.whole:
+            # Not simply the file's number: two processes that shared the directory have used some of them twice.
+            number = max(file.number, self._next)
+            self._entries[number] = _Entry(
+                now - max(0, now_ms - file.appended_ms) / 1000, file.appended_ms, file.size, file
+            )
             self._bytes += file.size
-            self._next = file.number + 1
-        if found or foreign:
-            log.info("spool_taken_up", extra={"envelopes": len(found), "bytes": self._bytes, "set_aside": foreign})
-        self._drop_over_bounds(self._epoch_ms())
+            self._next = number + 1
+        for name in found.damaged:
+            self._set_aside(name)
+            self._drops.add(DropReason.DAMAGED, file=name, problem="it is shorter or longer than it was; see set-aside")
+        for name in found.foreign:
+            self._set_aside(name)
+        if any(found):
+            fields = {"envelopes": len(found.whole), "bytes": self._bytes, "foreign_files": len(found.foreign)}
+            log.info("spool_taken_up", extra=fields)
+        self._drop_over_bounds()
 
     def _body(self, number: int, entry: _Entry) -> bytes | None:
         """Reads an envelope; one that cannot be read is lost, and leaves the spool."""
         if entry.file is None:
             return entry.body
+        reason = DropReason.DAMAGED
         try:
             body = self._files.read(entry.file)
             if body is not None:
                 return body
-            self._files.set_aside(entry.file.name)
-            problem = "it is damaged; see the spool's directory set-aside"
+            problem = "its contents have changed; see set-aside"
+            self._set_aside(entry.file.name)
         except FileNotFoundError:
-            # Somebody else has sent or deleted it: nothing to be set aside.
-            problem = "its file is gone"
+            reason, problem = DropReason.MISSING, "its file is gone"
         except OSError as error:
             problem = str(error)
-        self._forget(number, keep_file=True)
-        self.dropped += 1
-        log.warning("spool_envelope_lost", extra={"file": entry.file.name, "problem": problem})
+        file = entry.file.name
+        self._leave(number)
+        self._drops.add(reason, file=file, problem=problem)
         return None
 
-    def _forget(self, number: int, *, keep_file: bool = False) -> None:
+    def _leave(self, number: int) -> _Entry | None:
+        """Takes an envelope off the index; its file stays."""
         entry = self._entries.pop(number, None)
-        if entry is None:
+        if entry is not None:
+            self._bytes -= entry.size
+            if self._in_memory.pop(number, None):
+                self._memory_bytes -= entry.size
+        return entry
+
+    def _forget(self, number: int) -> None:
+        """Takes an envelope off the index and removes its file."""
+        entry = self._leave(number)
+        if entry is None or entry.file is None:
             return
-        self._bytes -= entry.size
-        if entry.file is None:
-            self._memory_bytes -= entry.size
-        elif not keep_file:
-            try:
-                self._files.remove(entry.file)
-            except OSError as error:  # sent again after the next start, as a duplicate
-                self._report_disk(error)
+        try:
+            self._files.remove(entry.file)
+        except OSError as error:
+            self._unremoved.append(entry.file)
+            self._report_failure(error)
 
-    def _drop_over_bounds(self, now_ms: int) -> None:
-        """Drops the oldest envelopes until the bounds hold; logs the first of an episode that lasts several appends."""
-        dropped = 0
+    def _drop_over_bounds(self) -> None:
+        """Drops the oldest envelopes until the bounds hold."""
         while self._entries:
-            number, entry = next(iter(self._entries.items()))
-            too_old = now_ms - entry.appended_ms > self._max_age_ms
-            if self._bytes <= self._max_bytes and not too_old:
+            if self._bytes > self._max_bytes:
+                self._drop(next(iter(self._entries)), DropReason.OVER_BYTES)
+            elif self.oldest_age() > self._max_age:
+                self._drop(next(iter(self._entries)), DropReason.OVER_AGE)
+            else:
                 break
-            self._forget(number)
-            dropped += 1
         while self._memory_bytes > MAX_MEMORY_BYTES:
-            self._forget(next(number for number, entry in self._entries.items() if entry.file is None))
-            dropped += 1
-        self.dropped += dropped
-        if dropped and self._episode is None:
-            self._episode = 0
-            log.warning("spool_drops_oldest", extra={"envelopes": len(self._entries), "bytes": self._bytes})
-        if self._episode is not None:
-            self._episode += dropped
+            self._drop(next(iter(self._in_memory)), DropReason.MEMORY_FULL)
 
-    def _end_episode(self) -> None:
-        if self._episode is not None:
-            log.info("spool_drops_no_more", extra={"dropped": self._episode})
-            self._episode = None
+    def _drop(self, number: int, reason: DropReason) -> None:
+        self._drops.add(reason, envelopes=len(self._entries), bytes=self._bytes)
+        self._forget(number)
 
-    def _report_disk(self, error: OSError | None) -> None:
-        if error is not None and not self._disk_fails:
-            log.error(
-                "spool_disk_fails",
-                extra={"problem": str(error), "consequence": "envelopes wait in memory and do not survive a restart"},
-            )
-        elif error is None and self._disk_fails:
+    def _settle_with_disk(self) -> None:
+        """Writes what waits in memory, oldest first, and removes what should be gone, until the disk refuses."""
+        try:
+            for number, entry in list(islice(self._in_memory.items(), MAX_FILES_AT_ONCE)):
+                entry.file = self._files.write(number, entry.appended_ms, entry.body)
+                entry.body = b""
+                del self._in_memory[number]
+                self._memory_bytes -= entry.size
+            for file in self._unremoved[:MAX_FILES_AT_ONCE]:
+                self._files.remove(file)
+                self._unremoved.remove(file)
+        except OSError as error:
+            self._report_failure(error)
+            return
+        if self._disk_failing and not self._in_memory and not self._unremoved:
+            self._disk_failing = False
             log.info("spool_disk_recovered")
-        self._disk_fails = error is not None
+
+    def _set_aside(self, name: str) -> None:
+        try:
+            self._files.set_aside(name)
+        except OSError as error:
+            self._report_failure(error)
+
+    def _report_failure(self, error: OSError) -> None:
+        if not self._disk_failing:
+            consequence = "what it does not take waits in memory and does not survive a restart"
+            log.error("spool_disk_fails", extra={"problem": str(error), "consequence": consequence})
+        self._disk_failing = True

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-_NAME = re.compile(r"(\d{12})-(\d{13})-(\d{1,12})-([0-9a-f]{8})\.envelope")
-ASIDE = "set-aside"
-"""Directory below the spool's for files that are none of its own, or damaged."""
+_NAME = re.compile(r"(\d{12})-(\d{13})-(\d{1,9})-([0-9a-f]{8})\.envelope")
+_HIGHEST_NUMBER = 10**11
+"""No agent gets there in ten thousand years; a file that did was not named by one."""
 MAX_SET_ASIDE = 16
-"""How many of them are kept to look at."""
+ASIDE = "set-aside"
+"""Directory below the spool's for files that are none of its own, or damaged; the newest `MAX_SET_ASIDE` are kept."""
+_NOT_LOOKED_AT = (ASIDE, "lost+found")
 
 
 class SpoolFile(NamedTuple):
@@ -29,34 +32,52 @@ class SpoolFile(NamedTuple):
         return f"{self.number:012d}-{self.appended_ms:013d}-{self.size}-{self.checksum:08x}.envelope"
 
 
+class Found(NamedTuple):
+    """What a start finds in the directory."""
+
+    whole: list[SpoolFile]
+    """Envelopes, in order."""
+    damaged: list[str]
+    """Names of envelopes that are shorter or longer than they were."""
+    foreign: list[str]
+    """Names of what a spool has not written."""
+
+
 class SpoolFiles:
     """One file per envelope in one directory. Everything raises OSError when the disk does not do it."""
 
     def __init__(self, directory: Path, *, fsync: bool) -> None:
         self._directory = directory
         self._fsync = fsync
+        self._temporary = f"{os.urandom(4).hex()}.tmp"  # of its own: two agents may share a directory for a while
 
-    def scan(self) -> tuple[list[SpoolFile], int]:
-        """Makes the directory if need be; gives its envelopes in order, and how many other files it set aside."""
+    def scan(self) -> Found:
+        """Makes the directory if need be, and looks at every entry without opening it or changing anything."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        found, foreign = [], 0
-        for path in sorted(self._directory.iterdir()):
-            match = _NAME.fullmatch(path.name)
-            if match and path.is_file():
-                number, appended_ms, size, checksum = match.groups()
-                found.append(SpoolFile(int(number), int(appended_ms), int(size), int(checksum, 16)))
-            elif path.name.endswith(".tmp") and path.is_file():
-                path.unlink()  # a write that a crash cut off: nobody was told that it is safe
-            elif path.name not in (ASIDE, "lost+found"):
-                self.set_aside(path.name)
-                foreign += 1
-        return found, foreign
+        found = Found([], [], [])
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                if entry.name in _NOT_LOOKED_AT:
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # a second agent has just sent it
+                file = _parsed(entry.name) if stat.S_ISREG(status.st_mode) else None
+                if file is None:
+                    found.foreign.append(entry.name)
+                elif file.size != status.st_size:
+                    found.damaged.append(entry.name)
+                else:
+                    found.whole.append(file)
+        found.whole.sort()
+        return found
 
     def write(self, number: int, appended_ms: int, body: bytes) -> SpoolFile:
         """Writes an envelope; after a crash it is there as a whole or not at all."""
         file = SpoolFile(number, appended_ms, len(body), zlib.crc32(body))
         self._directory.mkdir(parents=True, exist_ok=True)  # it may have come back since the start
-        temporary = self._directory / f"{number:012d}.tmp"
+        temporary = self._directory / self._temporary
         try:
             with temporary.open("wb") as stream:
                 stream.write(body)
@@ -73,7 +94,8 @@ class SpoolFiles:
 
     def read(self, file: SpoolFile) -> bytes | None:
         """Reads an envelope; None when it is damaged. Raises FileNotFoundError when somebody has taken it away."""
-        body = (self._directory / file.name).read_bytes()
+        with (self._directory / file.name).open("rb") as stream:
+            body = stream.read(file.size + 1)  # no more, whatever has been put in its place
         return body if len(body) == file.size and zlib.crc32(body) == file.checksum else None
 
     def remove(self, file: SpoolFile) -> None:
@@ -81,13 +103,20 @@ class SpoolFiles:
         (self._directory / file.name).unlink(missing_ok=True)
 
     def set_aside(self, name: str) -> None:
-        """Moves a file out of the way for a person to look at; the oldest of too many are deleted."""
+        """Moves a file out of the way for a person to look at; the oldest of too many are deleted.
+
+        What a crash cut off in the middle of a write is deleted: nobody was told that it is safe.
+        """
+        source = self._directory / name
+        if name.endswith(".tmp") and source.is_file():
+            source.unlink(missing_ok=True)
+            return
         aside = self._directory / ASIDE
         aside.mkdir(exist_ok=True)
         target = aside / name
-        if target.is_dir():  # a directory cannot be replaced
+        if os.path.lexists(target):
             target = aside / f"{name}.{os.urandom(4).hex()}"
-        (self._directory / name).replace(target)
+        source.rename(target)
         kept = sorted((path for path in aside.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
         for path in kept[:-MAX_SET_ASIDE]:
             path.unlink(missing_ok=True)
@@ -98,3 +127,13 @@ class SpoolFiles:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _parsed(name: str) -> SpoolFile | None:
+    """Reads a file's name; None when no spool has given it."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    number, appended_ms, size, checksum = match.groups()
+    file = SpoolFile(int(number), int(appended_ms), int(size), int(checksum, 16))
+    return file if file.name == name and file.number < _HIGHEST_NUMBER else None

@@ -22,13 +22,13 @@ def make_spool(request, tmp_path) -> MakeSpool:
 
     def make(clock: ManualClock) -> Spool:
         if request.param == "memory":
-            return MemorySpool(MAX_BYTES, MAX_AGE, clock.epoch_ms)
+            return MemorySpool(MAX_BYTES, MAX_AGE, clock)
         made.append(1)
         directory = tmp_path / f"spool{len(made)}"
         if request.param == "disk that fails":
             directory.write_text("a file where the directory should be")
         files = SpoolFiles(directory, fsync=request.param == "disk with fsync")
-        return DiskSpool.open(files, max_bytes=MAX_BYTES, max_age=MAX_AGE, epoch_ms=clock.epoch_ms)
+        return DiskSpool.open(files, max_bytes=MAX_BYTES, max_age=MAX_AGE, clock=clock)
 
     return make
 

@@ -18,7 +18,7 @@ class Bench:
 
     def __init__(self, max_bytes: int = 1000, **options) -> None:
         self.clock = ManualClock()
-        self.spool = MemorySpool(10**6, 86_400, self.clock.epoch_ms)
+        self.spool = MemorySpool(10**6, 86_400, self.clock)
         self.publisher = RecordingPublisher(max_bytes)
         self.progress = 0
         self.waits: list[int] = []
@@ -67,8 +67,8 @@ async def test_what_waits_is_sent_in_order_in_one_batch_and_then_removed(bench):
     await bench.finish()
 
     assert bench.publisher.acknowledged == [b"one", b"two", b"three"]
-    assert (bench.publisher.calls, len(bench.spool), bench.delivery.published) == (1, 0, 3)
-    assert bench.delivery.last_publish_ms == bench.clock.epoch_ms()
+    assert (bench.publisher.calls, len(bench.spool), bench.delivery.statistics.published) == (1, 0, 3)
+    assert bench.delivery.statistics.last_publish_ms == bench.clock.epoch_ms()
     assert bench.progress == 1
 
 
@@ -134,7 +134,7 @@ async def test_a_lost_acknowledgement_sends_again_rather_than_losing(bench):
     await bench.finish()
 
     assert bench.publisher.acknowledged == [b"one", b"two", b"one", b"two"]
-    assert bench.delivery.published == 2
+    assert bench.delivery.statistics.published == 2
 
 
 async def test_an_envelope_the_link_does_not_take_is_given_up_and_its_neighbours_are_sent(bench, caplog):
@@ -143,7 +143,7 @@ async def test_an_envelope_the_link_does_not_take_is_given_up_and_its_neighbours
     await bench.finish()
 
     assert bench.publisher.acknowledged == [b"one", b"two"]
-    assert bench.delivery.too_large == 2
+    assert bench.delivery.statistics.too_large == 2
     assert [(r.getMessage(), r.bytes, r.limit) for r in caplog.records] == [
         ("envelope_too_large", 1001, 1000),
         ("envelope_too_large", 5000, 1000),
@@ -239,6 +239,6 @@ def test_whatever_happens_every_envelope_arrives_and_in_order(script, large):
     arrived = bench.publisher.acknowledged
     expected = [b"%05d" % number for number in range(1, bench.count + 1)]  # type: ignore[attr-defined]
     assert list(dict.fromkeys(arrived)) == expected, "each at least once, first arrivals in order"
-    assert bench.delivery.published == len(expected)
-    assert bench.delivery.too_large == large
+    assert bench.delivery.statistics.published == len(expected)
+    assert bench.delivery.statistics.too_large == large
     assert len(bench.spool) == 0

@@ -44,7 +44,7 @@ def parts() -> Parts:
             samples_per_envelope=2,
             publish_interval=3600,
         ),
-        spool=MemorySpool(10**6, 3600, clock.epoch_ms),
+        spool=MemorySpool(10**6, 3600, clock),
         publisher=RecordingPublisher(),
     )
 
