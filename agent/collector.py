@@ -21,6 +21,10 @@ class Reading(NamedTuple):
     """Name of the disk, mount point or interface; None for the node's own metrics."""
     wraps_at: float | None = None
     """Where a counter is known to start again from 0, in the metric's unit; None for 64-bit counters."""
+    at: float | None = None
+    """When a counter had this value, in seconds of whatever clock its source has; None when it was read just now."""
+    incarnation: str | None = None
+    """Which of the devices that had this name one after the other it is (a pod's UID): their counters are not one."""
 
 
 class Collector(Protocol):
@@ -79,3 +83,8 @@ class Host:
     kubelet: Kubelet = field(default_factory=Kubelet)
     time_limit: float = 1.0
     """Seconds one call of the kernel or the kubelet may take; a collector as a whole has four times as long."""
+
+    @property
+    def in_container(self) -> bool:
+        """Whether the node is seen through mounts: then the agent's own namespaces are not the node's."""
+        return (self.procfs, self.rootfs) != ("/proc", "/")

@@ -12,6 +12,7 @@ WRAP_MARGIN = 1 / 16
 class _Last(NamedTuple):
     value: float
     at: float
+    seen: float
 
 
 class RateMeter:
@@ -19,7 +20,8 @@ class RateMeter:
 
     A counter that goes down was reset (the device was attached anew), or has wrapped. Only a wrap is repaired, and
     only where the two can be told apart: where the counter is known to wrap, was close to its end, and the rate
-    across the wrap is possible. Times are seconds of a monotonic clock.
+    across the wrap is possible. Times are seconds of a monotonic clock; a counter that somebody else reads comes
+    with the time of their reading (`at`), of their own clock, beside that of ours (`now`).
     """
 
     def __init__(self, longest_gap: float) -> None:
@@ -28,11 +30,18 @@ class RateMeter:
         self._last: dict[Hashable, _Last] = {}
 
     def rate(
-        self, series: Hashable, value: float, at: float, *, upper: float, wraps_at: float | None = None
+        self,
+        series: Hashable,
+        value: float,
+        at: float,
+        *,
+        upper: float,
+        wraps_at: float | None = None,
+        now: float | None = None,
     ) -> float | None:
         """Gives the increase per second; None at the first value, after a reset, after a gap, at no elapsed time."""
         last = self._last.get(series)
-        self._last[series] = _Last(value, at)
+        self._last[series] = _Last(value, at, at if now is None else now)
         if last is None:
             return None
         elapsed, increase = at - last.at, value - last.value
@@ -50,7 +59,7 @@ class RateMeter:
     def forget_unseen(self, now: float) -> None:
         """Drops the counters of devices that are gone, so that devices that come and go do not fill the memory."""
         oldest = now - self._longest_gap
-        for series in [series for series, last in self._last.items() if last.at < oldest]:
+        for series in [series for series, last in self._last.items() if last.seen < oldest]:
             del self._last[series]
 
     def __len__(self) -> int:

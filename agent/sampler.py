@@ -108,8 +108,14 @@ class Sampler:
         metric = self._metrics[collector.name][reading.key]
         value: float | None = reading.value
         if metric.kind is Kind.RATE:
-            series = (collector.name, reading.key, reading.device)
-            value = self._rates.rate(series, reading.value, at, upper=metric.upper, wraps_at=reading.wraps_at)
+            value = self._rates.rate(
+                (collector.name, reading.key, reading.device, reading.incarnation),
+                reading.value,
+                at if reading.at is None else reading.at,
+                upper=metric.upper,
+                wraps_at=reading.wraps_at,
+                now=at,
+            )
         if value is None:
             return
         sendable = _for_wire(metric, value)
