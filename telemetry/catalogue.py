@@ -324,7 +324,7 @@ POD = DeviceClass(
         _byte_rate("rx", "k8s.pod.network.io", "PodReceive", "Bytes received a second", attributes=_with(_NET, "receive")),
         _byte_rate("tx", "k8s.pod.network.io", "PodTransmit", "Bytes sent a second", attributes=_with(_NET, "transmit")),
         _ratio("volume", "k8s.pod.volume.utilization", "PodVolume", "Share of its fullest volume in use", convention=False),
-        _bytes("storage", "k8s.pod.ephemeral_storage.usage", "PodStorage", "Bytes of the node's disk in use: layers, logs, emptyDir", convention=False),
+        _bytes("storage", "k8s.pod.filesystem.usage", "PodStorage", "Bytes of the node's disk in use: layers, logs, emptyDir"),
         _count("restarts", "k8s.pod.container.restarts", "{restart}", "PodRestarts", "Container starts beyond the first since the agent began to watch", convention=False),
     ),
     optional=True,
