@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from agent.clock import Clock, Stamps
@@ -50,10 +50,25 @@ class CollectorStatistics:
     """Why the last run failed; None when it did not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All there is to know about one sample. Never changed after it was made: any thread may read it."""
+
+    time: int
+    """The sample's stamp, epoch milliseconds."""
+    at: float
+    """When it was complete, on the monotonic clock."""
+    seconds: float
+    """How long all collectors took."""
+    readings: Mapping[str, tuple[Reading, ...]]
+    """By collector, as they were read: counters as totals."""
+    statistics: Mapping[str, CollectorStatistics]
+
+
 class Sampler:
     """Runs collectors side by side with their failures: a failing, hanging or lying one costs its own readings only.
 
-    `statistics` and `counters` are for whoever reports on the agent itself or wants counters as they are.
+    `statistics` and `counters` belong to the thread that samples; other threads take `latest`.
     """
 
     def __init__(self, collectors: Sequence[Collector], clock: Clock, interval: float) -> None:
@@ -68,6 +83,8 @@ class Sampler:
         self.statistics = {collector.name: CollectorStatistics() for collector in collectors}
         self.counters: dict[str, tuple[Reading, ...]] = {collector.name: () for collector in collectors}
         """By collector, the readings of the last sample as they were read: counters as totals."""
+        self.latest: Snapshot | None = None
+        """The last sample as a whole; replaced, never changed. None before the first."""
 
     def sample(self) -> Sample:
         """Reads the node once. Raises nothing on account of a collector."""
@@ -79,6 +96,13 @@ class Sampler:
         ended = self._clock.monotonic()
         self._rates.forget_unseen(ended)
         sample.seconds = ended - started
+        self.latest = Snapshot(
+            sample.time,
+            ended,
+            sample.seconds,
+            dict(self.counters),
+            {name: replace(statistics) for name, statistics in self.statistics.items()},
+        )
         return sample
 
     def _collect(self, collector: Collector) -> _Collected:
@@ -118,7 +142,7 @@ class Sampler:
             )
         if value is None:
             return
-        sendable = _for_wire(metric, value)
+        sendable = for_wire(metric, value)
         if sendable is None:
             self.statistics[collector.name].refused += 1
         elif isinstance(collector, CustomCollector):
@@ -159,7 +183,7 @@ def _problem(outcome: Outcome[_Collected]) -> str | None:
     return None
 
 
-def _for_wire(metric: Metric, value: float) -> float | None:
+def for_wire(metric: Metric, value: float) -> float | None:
     """Rounds as receivers expect; None for what they would refuse.
 
     A share of time comes out a little over 1 when the kernel counts it in jiffies and the interval is short.

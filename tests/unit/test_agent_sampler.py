@@ -181,3 +181,21 @@ def test_whatever_a_collector_says_only_acceptable_numbers_are_sent(found):
 @pytest.mark.parametrize(("interval", "limit"), [(0.1, 0.5), (4, 2), (10, 5), (3600, 5)])
 def test_a_collector_may_take_half_an_interval_within_bounds(interval, limit):
     assert time_limit(interval) == limit
+
+
+def test_the_last_sample_can_be_read_by_others_and_is_never_changed(clock):
+    fake = Fake("fake", None, Reading("cpu.switches", 1))
+    sampler = Sampler([fake], clock, 10.0)
+    assert sampler.latest is None
+    sample = sampler.sample()
+    first = sampler.latest
+    clock.advance(10)
+    fake.error = OSError("gone")
+
+    sampler.sample()
+
+    assert (first.time, first.at) == (sample.time, clock.monotonic() - 10)
+    assert first.readings == {"fake": (Reading("cpu.switches", 1),)}
+    assert (first.statistics["fake"].runs, first.statistics["fake"].failures) == (1, 0)
+    assert sampler.latest.readings == {"fake": ()}
+    assert (sampler.latest.statistics["fake"].runs, sampler.latest.statistics["fake"].failures) == (2, 1)
