@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 
 from functions.core.detector import Detector
-from functions.core.node import Devices, Node, StateUnreadable, decode_node, encode_node, new_node
+from functions.core.node import NO_DEVICES, Devices, Node, StateUnreadable, decode_node, encode_node, new_node
 from functions.core.ports import NodeKey, StoredState
 from functions.core.windows import WindowTable
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS
@@ -116,7 +116,7 @@ class Fleet:
     def _with_values(self, node: Node) -> Devices:
         """The node's devices that have values in an open window."""
         if not node.windows or not any(node.devices):
-            return ((), (), ())
+            return NO_DEVICES
         counts = self.table(node.shape).count[list(node.windows.values())].sum(axis=0)
         alive = []
         for index, (names, device_class) in enumerate(zip(node.devices, DEVICE_CLASSES, strict=True)):

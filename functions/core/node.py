@@ -34,6 +34,7 @@ METRICS: dict[str, list[str]] = {
 _FEATURES_CRC = zlib.crc32("\n".join(FEATURES).encode())
 
 Devices = tuple[tuple[str, ...], ...]
+NO_DEVICES: Devices = ((),) * len(DEVICE_CLASSES)
 Resource = dict[str, str | int | float]
 
 
@@ -71,11 +72,11 @@ class Node:
 
 def new_node(key: NodeKey, planes: int, version: str | None = None) -> Node:
     """A node nothing is known of."""
-    shape = Shape((0, 0, 0))
+    shape = Shape(tuple(map(len, NO_DEVICES)))
     return Node(
         key,
         version,
-        ((), (), ()),
+        NO_DEVICES,
         shape,
         np.zeros((planes + 1, len(FEATURES)), np.float32),
         np.full(shape.width, np.nan),

@@ -54,6 +54,8 @@ class Group:
     """The same moments in epoch seconds."""
     elapsed: Floats
     """The same moments in seconds since the simulation's start, which faults count from."""
+    interval: float
+    """Seconds from sample to sample, over which the rates of single events are taken."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +94,10 @@ class Causes:
     """Share of packets that are lost."""
     forks: Floats
     """Processes created per second beyond what the activity explains."""
+    leaked_files: Floats
+    """Files that were opened and never closed."""
+    kills: Floats
+    """Processes per second that the kernel kills because memory ran out."""
 
 
 def causes_of(group: Group) -> Causes:
@@ -125,6 +131,8 @@ def causes_of(group: Group) -> Causes:
         **_network(group, walks, activity, season),
         loss=np.zeros_like(seconds),
         forks=np.zeros_like(seconds),
+        leaked_files=np.zeros_like(seconds),
+        kills=np.zeros_like(seconds),
     )
 
 

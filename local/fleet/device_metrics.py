@@ -20,7 +20,7 @@ _RESERVED = 0.05
 
 
 def device_metrics(group: Group, causes: Causes) -> dict[str, dict[str, Floats]]:
-    """Every metric of every catalogue.DEVICE_CLASSES by class and key, unrounded."""
+    """Every metric of the catalogue.DEVICE_CLASSES that every node has, by class and key, unrounded."""
     pool = group.pool
     return {
         "disk": _stack(pool.disks, lambda disk: _disk(group, causes, disk)),

@@ -16,6 +16,8 @@ from local.fleet.wire_rounding import round_array
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Kind
 from telemetry.envelope import RESOURCE_EVERY, Column, Envelope
 
+SIMULATED_CLASSES = tuple(found for found in DEVICE_CLASSES if not found.optional)
+"""Nodes have neither pods nor metrics of plug-ins."""
 _RATES = frozenset(metric.key for metric in NODE_METRICS if metric.kind is Kind.RATE)
 
 
@@ -29,10 +31,10 @@ class Columns(NamedTuple):
 def round_columns(metrics: Mapping[str, Floats], devices: Mapping[str, Mapping[str, Floats]], pool: Pool) -> Columns:
     """Rounds all readings for the wire, in the order of the catalogue."""
     return Columns(
-        {metric.key: round_array(metric, metrics[metric.key]) for metric in NODE_METRICS},
+        {metric.key: round_array(metric, metrics[metric.key]) for metric in NODE_METRICS if metric.key in metrics},
         {
             found.key: {metric.key: round_array(metric, devices[found.key][metric.key]) for metric in found.metrics}
-            for found in DEVICE_CLASSES
+            for found in SIMULATED_CLASSES
         },
     )
 
@@ -45,6 +47,7 @@ def assemble(columns: Columns, row: int, times: list[int], pool: Pool, node: str
     """
     first = next(index for index, time in enumerate(times) if time >= life.since_ms)
     metrics: dict[str, Column] = {key: column[row] for key, column in columns.metrics.items()}
+    metrics["uptime"] = [time // 1000 - life.boot_time for time in times]
     devices = {key: {metric: column[row] for metric, column in of.items()} for key, of in columns.devices.items()}
     if life.seq == 1:
         metrics = {
@@ -58,7 +61,7 @@ def assemble(columns: Columns, row: int, times: list[int], pool: Pool, node: str
                 for metric in found.metrics
                 if (rows := _first_rows_of_process(devices[found.key][metric.key], first, metric.kind is Kind.RATE))
             }
-            for found in DEVICE_CLASSES
+            for found in SIMULATED_CLASSES
         }
     names = device_names(pool)
     return Envelope(
@@ -68,7 +71,7 @@ def assemble(columns: Columns, row: int, times: list[int], pool: Pool, node: str
         life.seq,
         [time + life.clock_offset_ms for time in times[first:]],
         metrics,
-        {found.key: {found.identity: names[found.key], **devices[found.key]} for found in DEVICE_CLASSES},
+        {found.key: {found.identity: names[found.key], **devices[found.key]} for found in SIMULATED_CLASSES},
         pool.resource(node, life.boot_time) if life.seq % RESOURCE_EVERY == 1 else None,
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from local.fleet.causes import RAMPS, Causes, Group
 from local.fleet.noise import Floats
-from local.fleet.pools import MB, node_name
+from local.fleet.pools import FILE_MAX, MB, node_name
 from local.fleet.waveforms import DAY, HOUR, pulse
 
 _MODES = frozenset({"cpu.system", "cpu.user"})
@@ -25,12 +25,13 @@ _LOAD = frozenset({"load.1m", "load.5m", "load.15m"})
 _CPU = _MODES | _LOAD | {"cpu", "cpu.nice", "cpu.irq", "cpu.iowait", "cpu.switches", "procs.running", "psi.cpu"}
 _MEMORY = frozenset(
     {"mem", "mem.used", "mem.free", "mem.cached", "mem.available"}
-    | {"swap", "swap.in", "swap.out", "psi.mem", "psi.mem.full"}
+    | {"swap", "swap.in", "swap.out", "psi.mem", "psi.mem.full", "faults.major"}
 )
 _WAITING = frozenset({"cpu.iowait", "procs.blocked", "psi.io", "psi.io.full"})
 _WRITES = frozenset({"disk.write", "disk.writes", "disk.read_time", "disk.write_time", "disk.busy"})
 _DISK = _WRITES | {"disk.read", "disk.reads"}
 _FILES = frozenset({"filesystem.used", "filesystem.full"})
+_OPEN_FILES = frozenset({"fds", "fds.full"})
 _BYTES = frozenset({"network.rx", "network.tx", "network.rx_packets", "network.tx_packets"})
 
 
@@ -115,7 +116,7 @@ class MemoryLeak(Fault):
     """A program never frees: memory in use grows until the out-of-memory killer ends it, and begins again."""
 
     name = "memory_leak"
-    affects = _MEMORY
+    affects = _MEMORY | {"oom"}
     default_duration = 4 * HOUR
     default_magnitude = 0.2
     magnitude_range = (0.001, 100.0)
@@ -123,8 +124,27 @@ class MemoryLeak(Fault):
 
     def disturb(self, causes: Causes, group: Group) -> None:  # noqa: D102
         load = group.pool.load
-        killed_at = 0.95 - load.memory[1] - 0.5 * load.job_memory
+        killed_at = 0.94 - group.noise.constant("memory", *load.memory) - 0.5 * load.job_memory
         causes.memory += (self.magnitude * self._running_for(group) / HOUR) % killed_at
+        lasts = HOUR * killed_at / self.magnitude
+        now, before = (
+            np.clip(group.elapsed - self.after - ago, 0.0, self.duration) // lasts for ago in (0.0, group.interval)
+        )
+        causes.kills += self._hit(group) * (now - before) / group.interval
+
+
+class FdLeak(Fault):
+    """A program never closes: open files of the node climb to its limit, and stay there until it is ended."""
+
+    name = "fd_leak"
+    affects = _OPEN_FILES
+    default_duration = 4 * HOUR
+    default_magnitude = 0.25
+    magnitude_range = (0.001, 100.0)
+    magnitude_meaning = "share of the node's limit of open files per hour"
+
+    def disturb(self, causes: Causes, group: Group) -> None:  # noqa: D102
+        causes.leaked_files += self.magnitude * FILE_MAX * self._running_for(group) / HOUR
 
 
 class DiskFillingFast(Fault):
@@ -225,7 +245,10 @@ class DeploymentWave(Fault):
 
     name = "deployment_wave"
     is_fault = False
-    affects = _CPU | _MEMORY | _DISK | _FILES | _WAITING | _BYTES | {"filesystem.inodes", "procs", "procs.created"}
+    affects = (
+        _CPU | _MEMORY | _DISK | _FILES | _WAITING | _BYTES | _OPEN_FILES
+        | {"filesystem.inodes", "procs", "procs.created", "sockets"}
+    )  # fmt: skip
     default_duration = 900.0
     magnitude_range = (0.1, 5.0)
     magnitude_meaning = "share of the node's pods that are replaced, relative to an ordinary release"
@@ -288,6 +311,7 @@ FAULTS: Mapping[str, type[Fault]] = {
     for fault in (
         CpuRunaway,
         MemoryLeak,
+        FdLeak,
         DiskFillingFast,
         DiskFillingSlowly,
         PacketLoss,

@@ -37,7 +37,10 @@ class Due(NamedTuple):
 
 
 class Readings(NamedTuple):
-    """Unrounded: (nodes, times) by metric, (nodes, devices, times) by device class and metric."""
+    """Unrounded: (nodes, times) by metric, (nodes, devices, times) by device class and metric.
+
+    Without uptime, which is the node's life's and not a reading; only its envelopes have it.
+    """
 
     metrics: dict[str, Floats]
     devices: dict[str, dict[str, Floats]]
@@ -148,7 +151,7 @@ class FleetModel:
 
     def _readings(self, pool: Pool, nodes: Sequence[int], noise: Noise, time_ms: Integers) -> Readings:
         elapsed = (time_ms - self.start_ms) / 1000.0
-        group = Group(pool, nodes, noise, time_ms, time_ms / 1000.0, elapsed)
+        group = Group(pool, nodes, noise, time_ms, time_ms / 1000.0, elapsed, self._sample_ms / 1000.0)
         causes = causes_of(group)
         for fault in self.faults:
             fault.disturb(causes, group)

@@ -1,4 +1,4 @@
-"""From causes to the numbers of a node as a whole: CPU, load, processes, memory, paging, pressure.
+"""From causes to the numbers of a node as a whole: CPU, load, processes, memory, paging, pressure, files, sockets.
 
 For the modules of local.fleet only. Arrays are (nodes, times).
 """
@@ -9,7 +9,8 @@ import numpy as np
 
 from local.fleet.causes import Causes, Group
 from local.fleet.noise import Floats
-from local.fleet.pools import Pool
+from local.fleet.pools import FILE_MAX, Pool
+from local.fleet.waveforms import bursts
 
 
 def disk_busy(group: Group, causes: Causes) -> Floats:
@@ -21,14 +22,16 @@ def disk_busy(group: Group, causes: Causes) -> Floats:
 
 
 def node_metrics(group: Group, causes: Causes) -> dict[str, Floats]:
-    """Every metric of catalogue.NODE_METRICS by key, unrounded."""
+    """Metrics of catalogue.NODE_METRICS by key, unrounded; without uptime and, on virtual machines, temperature."""
     busy = disk_busy(group, causes)
     blocked = _blocked(group, causes, busy)
+    processes = _processes(group, causes, blocked)
     return {
         **_cpu(group, causes, busy),
-        **_processes(group, causes, blocked),
+        **processes,
         **_memory(group, causes),
         **_pressure(causes, busy, blocked, group.pool),
+        **_files_and_sockets(group, causes, processes["procs"]),
     }
 
 
@@ -101,8 +104,35 @@ def _memory(group: Group, causes: Causes) -> dict[str, Floats]:
         "mem.free": pool.memory - used_bytes - cached_bytes,
         "mem.cached": cached_bytes,
         "mem.available": available_bytes,
+        "faults.major": _major_faults(group, causes, tight),
+        "oom": causes.kills,
     }
     return metrics | _swap(group, causes, tight)
+
+
+def _major_faults(group: Group, causes: Causes, tight: Floats) -> Floats:
+    """Hardly any while memory suffices; programs that start read theirs, and all do when their pages are evicted."""
+    cold = 0.5 * bursts(group.noise, "cold-pages", group.seconds, 300.0, 0.08)
+    return cold + 0.2 * causes.forks + 9_000.0 * tight**1.2 * np.exp(0.3 * causes.walks["cache"])
+
+
+def _files_and_sockets(group: Group, causes: Causes, processes: Floats) -> dict[str, Floats]:
+    """Each process has files and local sockets open; connections follow the node's own work, closed ones linger.
+
+    Pods have networks of their own: their connections count as open files only.
+    """
+    noise, work = group.noise, group.pool.cpus * causes.activity
+    served = 9.0 * work * np.exp(0.2 * causes.walks["traffic"])
+    connections = noise.constant("tcp", 20.0, 60.0) + served
+    files = noise.constant("files", 14.0, 26.0) * processes * (1.0 + 0.003 * causes.walks["files"])
+    files = np.minimum(files + 8.0 * served + causes.leaked_files, FILE_MAX)
+    return {
+        "fds": files,
+        "fds.full": files / FILE_MAX,
+        "sockets": noise.constant("sockets", 0.9, 1.6) * processes + connections,
+        "tcp": connections,
+        "tcp.time_wait": 5.0 * work * np.exp(0.3 * causes.walks["direction"]),
+    }
 
 
 def whole_pages(size: Floats) -> Floats:

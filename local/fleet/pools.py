@@ -13,6 +13,10 @@ GIB = 1024**3
 MB = 1_000_000
 
 
+FILE_MAX = 709_620
+"""Files that all programs of a node together may have open: fs.file-max as AKS sets it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Disk:
     """A block device and its share of the node's reads and writes."""

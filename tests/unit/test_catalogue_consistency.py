@@ -99,7 +99,7 @@ def full_keys(*classes):
 def test_layout_in_catalogue_order_needs_no_gathering():
     layout = layout_for(LayoutKey(3, full_keys("disk", "network"), (("disk", 2), ("network", 1))))
 
-    assert layout.shape == Shape((2, 0, 1))
+    assert layout.shape == Shape((2, 0, 1, 0, 0))
     assert layout.width == layout.shape.width
     assert layout.gather is None
     assert layout.upper.tolist() == [metric.upper for metric in layout.shape.metrics()]

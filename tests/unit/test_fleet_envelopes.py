@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from local.fleet.envelope_assembly import SIMULATED_CLASSES
 from local.fleet.fault_spec import parse_faults
 from local.fleet.model import FleetModel
 from local.fleet.pools import node_name
-from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Kind
+from telemetry.catalogue import NODE_METRICS, Kind
 from telemetry.envelope import decode, encode
 from telemetry.validation import validate
 
@@ -86,7 +87,7 @@ def test_the_first_sample_of_an_agent_has_no_rates_and_later_ones_have():
     for key, column in first.metrics.items():
         assert (column[0] is None) == (key in rates), key
         assert None not in column[1:]
-    for found in DEVICE_CLASSES:
+    for found in SIMULATED_CLASSES:
         for metric in found.metrics:
             for row in first.devices[found.key][metric.key]:
                 assert (row[0] is None) == (metric.kind is Kind.RATE), metric.key
@@ -98,7 +99,17 @@ def test_a_first_envelope_of_a_single_sample_leaves_rates_out():
 
     assert "cpu" in first.metrics and "cpu.switches" not in first.metrics
     assert set(first.devices["disk"]) == {"device"}
-    assert set(second.metrics) == {metric.key for metric in NODE_METRICS}
+    assert set(second.metrics) == {metric.key for metric in NODE_METRICS} - {"temperature"}
+
+
+def test_uptime_counts_from_the_boot_whatever_the_clock_says():
+    published = by_node(fleet(1, faults=["clock_step:node=0,after=120,duration=180,magnitude=90"]), 10)[node_name(0)]
+    boot = published[0].envelope.resource["boot_time"]
+
+    for due in published:
+        shift_ms = due.envelope.time[-1] - due.at_ms
+        since_boot = [(time - shift_ms) // 1000 - boot for time in due.envelope.time]
+        assert due.envelope.metrics["uptime"] == since_boot
 
 
 def test_iterating_again_gives_the_same_bytes():
@@ -133,6 +144,7 @@ def test_a_node_that_is_gone_sends_nothing_and_comes_back_as_another_instance():
     assert [due.envelope.seq for due in after] == list(range(1, len(after) + 1))
     assert after[0].envelope.time[0] >= START + 400_000
     assert after[0].envelope.resource["boot_time"] == (START + 400_000) // 1000
+    assert after[0].envelope.metrics["uptime"][0] < 10 < 600 < before[-1].envelope.metrics["uptime"][0]
     for due in gone:
         validate(encode(due.envelope), due.at_ms)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from local.fleet.envelope_assembly import SIMULATED_CLASSES
 from local.fleet.fault_spec import parse_faults
 from local.fleet.faults import FAULTS, Label
 from local.fleet.model import FleetModel
@@ -19,6 +20,8 @@ KEYS = {metric.key for metric in NODE_METRICS} | {
 VISIBLE = [
     ("cpu_runaway", "duration=600", (60, 600), [("cpu", 0.35, 1), ("cpu.user", 0.3, 1), ("load.1m", 8, 20)]),
     ("memory_leak", "duration=1h", (3000, 3600), [("mem", 0.1, 0.3), ("mem.used", 9e9, 2e10), ("mem.free", -2e10, 0)]),
+    ("memory_leak", "magnitude=0.4,duration=2h", (2000, 2900), [("faults.major", 0, 500)]),
+    ("fd_leak", "duration=2h", (6900, 7200), [("fds.full", 0.45, 0.5), ("fds", 3e5, 3.6e5)]),
     ("disk_filling_fast", "duration=20m", (1000, 1200), [("filesystem.full", 0.25, 0.4), ("disk.write", 3e7, 2e8)]),
     ("disk_filling_slowly", "duration=2d", (170_000, 172_800), [("filesystem.full", 0.19, 0.2)]),
     ("packet_loss", "", (10, 900), [("network.rx_drops", 50, 1e6), ("network.rx", -1e8, -1)]),
@@ -109,6 +112,31 @@ def test_a_leak_is_killed_when_memory_runs_out_and_begins_again():
     assert np.diff(used).min() < -0.25
 
 
+@pytest.mark.parametrize("interval", [10, 60])
+def test_each_kill_is_counted_once_when_the_leak_drops_whatever_the_interval(interval):
+    (leak,) = parse_faults(["memory_leak:node=1,magnitude=1,duration=2h"], 10)
+    model = FleetModel(10, 1, start_ms=START, faults=[leak], sample_interval=interval, publish_interval=interval)
+    found = model.readings([1], np.array([START + 1000 * np.arange(0, 10_000, interval)])).metrics
+
+    kills = found["oom"][0] * interval
+    dropped = 1 + np.flatnonzero(np.diff(found["mem"][0]) < -0.25)
+    *dropped, ended = dropped.tolist()
+    assert len(dropped) == 3 and ended * interval == 7_200  # when the fault ends, somebody stops the program
+    assert np.flatnonzero(kills).tolist() == dropped
+    np.testing.assert_allclose(kills[dropped], 1.0)
+    assert (found["mem"][0, np.array(dropped) - 1] > 0.9).all()
+    assert (found["faults.major"][0, np.array(dropped) - 1] > 100.0).all()
+
+
+def test_leaked_files_reach_the_limit_and_stay_there_until_the_program_is_ended():
+    clean, faulty = clean_and_faulty("fd_leak", "duration=5h", np.linspace(0, 5 * 3_600, 501))
+
+    full = faulty["fds.full"][0]
+    assert (np.diff(full) >= 0).mean() > 0.9 or full.max() == 1.0
+    assert full[:300].max() < 0.9 and (full[400:500] == 1.0).all()
+    assert full[-1] == clean["fds.full"][0, -1]
+
+
 def test_a_deployment_wave_passes_over_the_nodes_one_after_the_other_and_leaves_images():
     faults = parse_faults(["deployment_wave:node=1+4+5,duration=1h"], 10)
     times = np.tile(START + 10_000 * np.arange(700), (3, 1))
@@ -156,10 +184,10 @@ def test_readings_stay_in_bounds_when_every_fault_strikes_twice_at_its_weakest_o
     for node in range(4):
         found = model.readings([node], np.array([START + 20_000 * np.arange(200)]))
 
-        for metric in NODE_METRICS:
-            array = found.metrics[metric.key]
-            assert (array >= -1e-9).all() and (array <= metric.upper).all(), metric.key
-        for device_class in DEVICE_CLASSES:
+        upper = {metric.key: metric.upper for metric in NODE_METRICS}
+        for key, array in found.metrics.items():
+            assert (array >= -1e-9).all() and (array <= upper[key]).all(), key
+        for device_class in SIMULATED_CLASSES:
             for metric in device_class.metrics:
                 array = found.devices[device_class.key][metric.key]
                 assert (array >= -1e-9).all() and (array <= metric.upper).all(), metric.key

@@ -5,14 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from local.fleet.envelope_assembly import SIMULATED_CLASSES
 from local.fleet.model import FleetModel
-from local.fleet.pools import POOLS, node_name, pool_of
+from local.fleet.pools import FILE_MAX, POOLS, node_name, pool_of
 from local.fleet.wire_rounding import round_array
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, round_for_wire
 
 MONDAY = 1_759_708_800_000
 DAY = 86_400_000
 METRICS = [*NODE_METRICS, *(metric for found in DEVICE_CLASSES for metric in found.metrics)]
+READ = [metric for metric in NODE_METRICS if metric.key not in ("uptime", "temperature")]
+"""Uptime is the node's life's, and virtual machines have no thermometer."""
 
 
 def readings(nodes, *, seed=1, first=MONDAY, step=10_000, count=50, fleet=10):
@@ -62,9 +65,9 @@ def test_seeds_and_nodes_and_moments_differ():
 def test_every_value_is_inside_the_bounds_of_its_metric(seed, node, first, step):
     found = readings([node], seed=seed, first=first, step=step, count=40)
 
-    for metric in NODE_METRICS:
+    for metric in READ:
         check_bounds(metric, found.metrics[metric.key])
-    for device_class in DEVICE_CLASSES:
+    for device_class in SIMULATED_CLASSES:
         for metric in device_class.metrics:
             check_bounds(metric, found.devices[device_class.key][metric.key])
 
@@ -78,9 +81,9 @@ def check_bounds(metric, array):
 def test_every_metric_of_the_catalogue_is_simulated_and_nothing_else():
     found = readings([1])
 
-    assert set(found.metrics) == {metric.key for metric in NODE_METRICS}
+    assert set(found.metrics) == {metric.key for metric in READ}
     assert {name: set(of) for name, of in found.devices.items()} == {
-        device_class.key: {metric.key for metric in device_class.metrics} for device_class in DEVICE_CLASSES
+        device_class.key: {metric.key for metric in device_class.metrics} for device_class in SIMULATED_CLASSES
     }
 
 
@@ -127,6 +130,23 @@ def test_load_follows_cpu_and_network_is_correlated_with_it():
     assert correlation("load.1m") > 0.8
     assert correlation("network.rx") > 0.6
     assert correlation("cpu.switches") > 0.9
+
+
+def test_connections_and_open_files_follow_the_work_and_stay_far_below_the_limit():
+    found = flat(readings([1, 2, 4], step=60_000, count=2_880))
+
+    for key, least in (("fds", 0.3), ("sockets", 0.5), ("tcp", 0.6), ("tcp.time_wait", 0.5)):
+        assert np.corrcoef(found["network.rx"][0, 0], found[key][0])[0, 1] > least, key
+        assert (found[key] > 0).all(), key
+    np.testing.assert_allclose(found["fds.full"], found["fds"] / FILE_MAX)
+    assert (found["fds"] > 2 * found["tcp"]).all() and found["fds.full"].max() < 0.05
+
+
+def test_nothing_is_killed_and_hardly_a_page_is_missing_while_nothing_is_wrong():
+    found = flat(readings([1, 2, 4, 5], step=60_000, count=2_880))
+
+    assert not found["oom"].any()
+    assert np.median(found["faults.major"]) == 0.0 and 0.0 < found["faults.major"].max() < 100.0
 
 
 def test_a_sample_resembles_the_one_before_and_the_longer_load_average_is_the_smoother():
