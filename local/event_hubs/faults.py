@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from local.event_hubs.errors import RESOURCE_LIMIT_EXCEEDED, SERVER_BUSY, AmqpError
+
+_LEAST = {"server_busy_seconds": 1, "drop_connection_after_bytes": 2}
+
 
 @dataclass(frozen=True)
 class FaultSettings:
@@ -15,6 +19,8 @@ class FaultSettings:
 
     duplicate_ratio: stored twice, as if the sender had retried.
     server_busy_ratio: rejected with com.microsoft:server-busy, not stored.
+    server_busy_seconds: how long such a rejection asks to wait; without it, it does not say.
+    quota_exceeded_ratio: rejected with amqp:resource-limit-exceeded, not stored.
     unacknowledged_ratio: stored, but the connection is cut before the sender learns of it.
     drop_connection_after_bytes: every connection opened from now on is cut in mid-frame, after half to one and a
     half times as many bytes, counted over both directions.
@@ -22,6 +28,8 @@ class FaultSettings:
 
     duplicate_ratio: float = 0.0
     server_busy_ratio: float = 0.0
+    server_busy_seconds: int | None = None
+    quota_exceeded_ratio: float = 0.0
     unacknowledged_ratio: float = 0.0
     drop_connection_after_bytes: int | None = None
     seed: int = 0
@@ -34,6 +42,7 @@ class FaultCounters:
     duplicated_deliveries: int = 0
     duplicated_events: int = 0
     server_busy_rejections: int = 0
+    quota_exceeded_rejections: int = 0
     unacknowledged_deliveries: int = 0
     unacknowledged_events: int = 0
     dropped_connections: int = 0
@@ -56,11 +65,17 @@ class Faults:
         """Return what `GET /faults` answers."""
         return {**asdict(self.settings), "injected": asdict(self.counters)}
 
-    def rejects_as_busy(self) -> bool:
-        """Return whether to reject this delivery."""
-        hit = self._hits(self.settings.server_busy_ratio)
-        self.counters.server_busy_rejections += hit
-        return hit
+    def rejection(self) -> AmqpError | None:
+        """Return what to reject this delivery with, or None."""
+        if self._hits(self.settings.server_busy_ratio):
+            self.counters.server_busy_rejections += 1
+            seconds = self.settings.server_busy_seconds
+            wish = "Retry." if seconds is None else f"Please wait {seconds} seconds and try again."
+            return AmqpError(SERVER_BUSY, f"The server is busy (injected fault). {wish}")
+        if self._hits(self.settings.quota_exceeded_ratio):
+            self.counters.quota_exceeded_rejections += 1
+            return AmqpError(RESOURCE_LIMIT_EXCEEDED, "A quota of the namespace is exceeded (injected fault).")
+        return None
 
     def duplicates(self, events: int) -> bool:
         """Return whether to store this delivery of so many events twice."""
@@ -102,6 +117,6 @@ def _settings(document: object) -> FaultSettings:
         elif name == "seed":
             if type(value) is not int:
                 raise ValueError(f"seed must be an integer, got {value!r:.100}")
-        elif value is not None and (type(value) is not int or value < 2):
-            raise ValueError(f"{name} must be null or an integer of at least 2, got {value!r:.100}")
+        elif value is not None and (type(value) is not int or value < _LEAST[name]):
+            raise ValueError(f"{name} must be null or an integer of at least {_LEAST[name]}, got {value!r:.100}")
     return FaultSettings(**document)

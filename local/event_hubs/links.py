@@ -14,7 +14,6 @@ from local.event_hubs.errors import (
     INTERNAL_ERROR,
     MESSAGE_SIZE_EXCEEDED,
     NOT_ALLOWED,
-    SERVER_BUSY,
     AmqpError,
 )
 from local.event_hubs.faults import Faults
@@ -154,8 +153,8 @@ class EventsIn(IncomingLink):
             raise AmqpError(
                 NOT_ALLOWED, "An event sent to a partition cannot have a partition key; leave one of them out."
             )
-        if self._faults.rejects_as_busy():
-            raise AmqpError(SERVER_BUSY, "The server is busy (injected fault). Retry.")
+        if rejection := self._faults.rejection():
+            raise rejection
         partition = self._partition or self._hub.partition_for(partition_key)
         partition.append(events)
         if self._faults.duplicates(len(events)):

@@ -219,7 +219,7 @@ def test_any_address_has_a_hub_name_or_none(address):
 def test_no_fault_is_drawn_unless_configured():
     faults = Faults()
 
-    assert not any(faults.duplicates(1) or faults.rejects_as_busy() for _ in range(1000))
+    assert not any(faults.duplicates(1) or faults.rejection() for _ in range(1000))
     assert faults.connection_lifetime_bytes() is None
     assert set(faults.state()["injected"].values()) == {0}
 
@@ -244,15 +244,27 @@ def test_the_same_seed_draws_the_same_faults_and_counts_them():
 def test_configuring_replaces_everything():
     faults = Faults()
     faults.configure({"server_busy_ratio": 1, "unacknowledged_ratio": 1})
-    assert faults.rejects_as_busy()
+    assert faults.rejection()
     assert faults.loses_acknowledgement(3)
 
     faults.configure({})
 
-    assert not faults.rejects_as_busy()
+    assert not faults.rejection()
     assert not faults.loses_acknowledgement(3)
     assert faults.state()["injected"]["server_busy_rejections"] == 1
     assert faults.state()["injected"]["unacknowledged_events"] == 3
+
+
+def test_rejections_say_which_and_how_long_to_wait():
+    faults = Faults()
+    faults.configure({"server_busy_ratio": 1, "server_busy_seconds": 3})
+    assert str(faults.rejection()).startswith("com.microsoft:server-busy: ")
+    assert "wait 3 seconds" in str(faults.rejection())
+
+    faults.configure({"quota_exceeded_ratio": 1})
+
+    assert str(faults.rejection()).startswith("amqp:resource-limit-exceeded: ")
+    assert faults.counters.quota_exceeded_rejections == 1
 
 
 @pytest.mark.parametrize(
@@ -270,6 +282,7 @@ def test_configuring_replaces_everything():
         '{"seed": "a"}',
         '{"seed": 1.5}',
         '{"drop_connection_after_bytes": 1}',
+        '{"server_busy_seconds": 0}',
         '{"drop_connection_after_bytes": 1.5}',
         '{"drop_connection_after_bytes": true}',
     ],
