@@ -33,6 +33,8 @@ WHAT_TO_DO = {
 }
 """For failures that waiting may not end: what a person can do about them."""
 
+SEND_LESS_AT_ONCE = "lower AGENT_PUBLISH_INTERVAL, or leave devices out (AGENT_..._EXCLUDE)"
+
 
 def backoff(failures: int, jitter: Callable[[], float] = random.random) -> float:
     """Gives the seconds to wait after so many failures in a row: doubling from 1 s to 60 s, less up to half of it.
@@ -74,6 +76,7 @@ class Delivery:
         """Seconds for which the event hub has asked to be left alone, when it last failed."""
         self._told: set[FailureReason] = set()
         """What has been logged of this outage."""
+        self._told_too_large = False
         self.statistics = DeliveryStatistics()
 
     def wake(self) -> None:
@@ -90,7 +93,7 @@ class Delivery:
         while True:
             if len(self._spool) > 0:
                 if not await self._send_oldest():
-                    await self._pause(self._retry_after(self._failures), at_least=self._asked)
+                    await self._pause(self._retry_after(self._failures), asked=self._asked)
             elif self._finishing.is_set():
                 return
             else:
@@ -119,10 +122,10 @@ class Delivery:
     def _give_up(self, spooled: Spooled, error: EnvelopeTooLarge) -> None:
         self._spool.remove([spooled.number])
         self.statistics.too_large += 1
-        log.error(
-            "envelope_too_large",
-            extra={"bytes": error.size, "limit": error.limit, "dropped": self.statistics.too_large},
-        )
+        if not self._told_too_large:
+            fields = {"bytes": error.size, "limit": error.limit, "dropped": self.statistics.too_large}
+            log.error("envelope_too_large", extra={**fields, "what_to_do": SEND_LESS_AT_ONCE})
+        self._told_too_large = True
 
     def _note_failure(self, error: Exception) -> None:
         reason = error.reason if isinstance(error, PublishFailed) else FailureReason.OTHER
@@ -152,12 +155,17 @@ class Delivery:
             log.info("publishing_recovered", extra={"outage_seconds": outage, "waiting": len(self._spool)})
         self._failures = 0
         self._told.clear()
+        self._told_too_large = False
         self._on_progress()
 
-    async def _pause(self, seconds: float, at_least: float = 0.0) -> None:
-        """Waits `seconds` more than `at_least`; while finishing, not for long more."""
+    async def _pause(self, seconds: float, *, asked: float = 0.0) -> None:
+        """Waits for as long as the event hub has asked, and then `seconds`; finishing cuts only the latter short."""
+        loop = asyncio.get_running_loop()
+        asked_until = loop.time() + asked
         if self._finishing.is_set():
-            await asyncio.sleep(at_least + min(seconds, RETRY_WHILE_FINISHING))
-        elif at_least + seconds > 0:
+            seconds = min(seconds, RETRY_WHILE_FINISHING)
+        else:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._finishing.wait(), at_least + seconds)
+                await asyncio.wait_for(self._finishing.wait(), asked + seconds)
+            seconds = 0.0
+        await asyncio.sleep(max(0.0, asked_until - loop.time()) + seconds)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from agent.hub_settings import HubSettings
-from agent.publisher.publisher import EnvelopeTooLarge, PublishFailed
+from agent.publisher.publisher import EnvelopeTooLarge, FailureReason, PublishFailed
+from agent.publisher.sdk_errors import failure, is_busy
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -26,8 +29,9 @@ CLOSE_TIMEOUT = 2.0
 class EventHubPublisher:
     """Sends with the node as the partition key, so that all envelopes of a node stay in order.
 
-    The SDK repairs an idle connection by itself and tries once more; after that its client is thrown away, because
-    the caller retries with patience and a new client has no half-open links.
+    The SDK repairs an idle connection by itself and tries once more. After that its client is thrown away, because
+    the caller retries with patience and a new client has no half-open links. A busy event hub gets neither a second
+    attempt nor a new connection.
     """
 
     def __init__(self, hub: HubSettings, node: str, timeout: float = TIMEOUT) -> None:
@@ -47,10 +51,12 @@ class EventHubPublisher:
             raise
         except TimeoutError as error:
             await self._discard_client()
-            raise PublishFailed(f"no acknowledgement within {self._timeout:g} s") from error
+            text = f"no acknowledgement within {self._timeout:g} s"
+            raise PublishFailed(text, FailureReason.UNREACHABLE) from error
         except Exception as error:  # the SDK lets through what its layers raise; nothing of it is a reason to lose data
-            await self._discard_client()
-            raise PublishFailed(_described(error)) from error
+            if not is_busy(error):
+                await self._discard_client()
+            raise failure(error) from error
 
     async def close(self) -> None:
         """Closes client and credential, giving them two seconds each."""
@@ -82,8 +88,7 @@ class EventHubPublisher:
         return self._client
 
     def _make_client(self) -> EventHubProducerClient:
-        from azure.eventhub.aio import EventHubProducerClient
-
+        producer = _producer_class()
         options: dict[str, Any] = {
             "retry_total": 1,
             "retry_backoff_factor": 0.2,
@@ -91,17 +96,34 @@ class EventHubPublisher:
             "auth_timeout": 10,
         }
         if self._hub.connection_string is not None:
-            return EventHubProducerClient.from_connection_string(
-                self._hub.connection_string, eventhub_name=self._hub.name, **options
-            )
+            return producer.from_connection_string(self._hub.connection_string, eventhub_name=self._hub.name, **options)
         if self._credential is None:
             self._credential = _make_credential()
-        return EventHubProducerClient(self._hub.namespace or "", self._hub.name, self._credential, **options)
+        return producer(self._hub.namespace or "", self._hub.name, self._credential, **options)
 
     async def _discard_client(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             await _close_quietly(client)
+
+
+@cache
+def _producer_class() -> type[EventHubProducerClient]:
+    """Gives the SDK's client, except that it leaves a busy event hub alone.
+
+    Its `send_batch` answers every error with a fresh producer and a second attempt at once. `_start_producer` is
+    called from that error's handler; should the SDK rename it, the second attempt is back and nothing else.
+    """
+    from azure.eventhub.aio import EventHubProducerClient
+
+    class PatientProducerClient(EventHubProducerClient):
+        async def _start_producer(self, *arguments: Any, **options: Any) -> None:
+            if is_busy(error := sys.exception()):
+                assert error is not None
+                raise error
+            await super()._start_producer(*arguments, **options)
+
+    return PatientProducerClient
 
 
 def _make_credential() -> AsyncTokenCredential:
@@ -126,8 +148,3 @@ async def _close_quietly(closable: EventHubProducerClient | AsyncTokenCredential
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await closable.close()
-
-
-def _described(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no details"
-    return f"{type(error).__name__}: {text}"[:300]

@@ -2,18 +2,23 @@
 
 import asyncio
 import gc
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient
 
+from agent.delivery import Delivery
 from agent.hub_settings import HubSettings
-from agent.publisher.event_hub_publisher import EventHubPublisher
-from agent.publisher.publisher import EnvelopeTooLarge, Publisher, PublishFailed
+from agent.manual_clock import ManualClock
+from agent.publisher.event_hub_publisher import EventHubPublisher, _producer_class
+from agent.publisher.publisher import EnvelopeTooLarge, FailureReason, Publisher, PublishFailed
 from agent.publisher.recording_publisher import RecordingPublisher
+from agent.spool.memory_spool import MemorySpool
 from local.event_hubs.broker import Broker, BrokerSettings
 
 # The SDK leaves the socket of a connection that was cut to the garbage collector.
@@ -202,20 +207,139 @@ async def test_events_say_what_they_are_and_whose(event_hub):
 async def test_a_hub_that_does_not_exist_is_a_failure_not_a_loss(event_hub):
     publisher = EventHubPublisher(HubSettings("no-such-hub", event_hub.connection_string), "node-1", timeout=10)
 
-    with pytest.raises(PublishFailed):
+    with pytest.raises(PublishFailed) as caught:
         await publisher.publish([b"one"])
+
+    assert caught.value.reason is FailureReason.NOT_FOUND
     await publisher.close()
 
 
 async def test_a_busy_hub_is_a_failure_until_it_is_no_longer_busy(event_hub):
     event_hub._broker.faults.configure({"server_busy_ratio": 1.0})
-    with pytest.raises(PublishFailed, match=r"(?i)busy"):
+    with pytest.raises(PublishFailed, match=r"(?i)busy") as caught:
         await event_hub.publisher.publish([b"one"])
     event_hub._broker.faults.configure({})
 
     await event_hub.publisher.publish([b"one"])
 
+    assert (caught.value.reason, caught.value.retry_after) == (FailureReason.THROTTLED, 4.0)
     assert await event_hub.received(1) == [b"one"]
+
+
+async def test_a_busy_hub_is_asked_once_over_the_connection_there_is_and_its_wish_is_passed_on(event_hub):
+    await event_hub.publisher.publish([b"before"])
+    event_hub._broker.faults.configure({"server_busy_ratio": 1.0, "server_busy_seconds": 17})
+    client = event_hub.publisher._client
+
+    for attempt in (1, 2):
+        with pytest.raises(PublishFailed) as caught:
+            await event_hub.publisher.publish([b"one"])
+        assert caught.value.retry_after == 17
+        assert event_hub._broker.faults.counters.server_busy_rejections == attempt
+
+    assert event_hub.publisher._client is client
+
+
+async def test_a_quota_that_is_used_up_is_a_failure_with_that_reason(event_hub):
+    event_hub._broker.faults.configure({"quota_exceeded_ratio": 1.0})
+    with pytest.raises(PublishFailed) as caught:
+        await event_hub.publisher.publish([b"one"])
+    event_hub._broker.faults.configure({})
+
+    await event_hub.publisher.publish([b"one"])
+
+    assert (caught.value.reason, caught.value.retry_after) == (FailureReason.QUOTA_EXCEEDED, 0)
+    assert await event_hub.received(1) == [b"one"]
+
+
+async def test_a_hub_that_is_down_is_unreachable(event_hub):
+    await event_hub.go_down()
+
+    with pytest.raises(PublishFailed) as caught:
+        await event_hub.publisher.publish([b"one"])
+
+    assert caught.value.reason is FailureReason.UNREACHABLE
+
+
+async def test_a_host_that_nobody_knows_is_unreachable():
+    connection = "Endpoint=sb://nowhere.invalid;SharedAccessKeyName=n;SharedAccessKey=k"
+    publisher = EventHubPublisher(HubSettings("telemetry", connection), "node-1", timeout=10)
+
+    with pytest.raises(PublishFailed) as caught:
+        await publisher.publish([b"one"])
+
+    assert caught.value.reason is FailureReason.UNREACHABLE
+    await publisher.close()
+
+
+async def test_a_wrong_key_is_unauthorized_and_neither_key_nor_signature_show(tmp_path):
+    settings = BrokerSettings(data=tmp_path, hubs={"telemetry": 4}, port=0, key="the-right-key")
+    async with Broker(settings) as broker:
+        connection = broker.connection_string.replace("the-right-key", "a-wrong-key")
+        publisher = EventHubPublisher(HubSettings("telemetry", connection), "node-1", timeout=10)
+
+        with pytest.raises(PublishFailed) as caught:
+            await publisher.publish([b"one"])
+
+        await publisher.close()
+    assert caught.value.reason is FailureReason.UNAUTHORIZED
+    assert not re.search(r"a-wrong-key|sig=", repr(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ClientAuthenticationError("AADSTS700016: no such application"), FailureReason.UNAUTHORIZED),
+        (ServiceRequestError("login.microsoftonline.com does not answer"), FailureReason.UNREACHABLE),
+        (RuntimeError("a bug"), FailureReason.OTHER),
+    ],
+)
+async def test_an_identity_that_gets_no_token_says_why(event_hub, error, reason):
+    class NoToken:
+        async def get_token(self, *scopes, **options):
+            raise error
+
+    publisher = EventHubPublisher(HubSettings("telemetry", None, "localhost"), "node-1", timeout=10)
+    publisher._client = _producer_class()(
+        f"localhost:{event_hub._broker.port}", "telemetry", NoToken(), use_tls=False, retry_total=0
+    )
+
+    with pytest.raises(PublishFailed) as caught:
+        await publisher.publish([b"one"])
+
+    assert caught.value.reason is reason
+    assert str(error) in str(caught.value)
+
+
+async def test_an_expired_signature_is_unauthorized(tmp_path):
+    settings = BrokerSettings(data=tmp_path, hubs={"telemetry": 4}, port=0, key="key")
+    async with Broker(settings) as broker:
+        connection = (
+            f"Endpoint=sb://localhost:{broker.port};UseDevelopmentEmulator=true;"
+            "SharedAccessSignature=SharedAccessSignature sr=x&sig=secret-signature&se=1000000000&skn=n"
+        )
+        publisher = EventHubPublisher(HubSettings("telemetry", connection), "node-1", timeout=10)
+
+        with pytest.raises(PublishFailed) as caught:
+            await publisher.publish([b"one"])
+
+        await publisher.close()
+    assert caught.value.reason is FailureReason.UNAUTHORIZED
+    assert "secret-signature" not in repr(caught.value)
+
+
+async def test_what_is_too_large_for_the_link_is_dropped_by_the_delivery_and_its_neighbours_arrive(event_hub):
+    clock = ManualClock()
+    spool = MemorySpool(10**7, 3600, clock)
+    delivery = Delivery(spool, event_hub.publisher, clock)
+    for body in (b"one", b"x" * LIMIT, b"two", b"y" * 4 * LIMIT, b"three"):
+        spool.append(body)
+
+    delivery.finish()
+    await asyncio.wait_for(delivery.run(), 20)
+
+    assert await event_hub.received(3) == [b"one", b"two", b"three"]
+    assert (delivery.statistics.published, delivery.statistics.too_large) == (3, 2)
 
 
 async def test_a_connection_that_was_cut_between_two_calls_is_no_failure(event_hub):
@@ -235,9 +359,10 @@ async def test_a_server_that_never_answers_is_given_up_in_time():
     connection = f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
     publisher = EventHubPublisher(HubSettings("telemetry", connection), "node-1", timeout=0.5)
 
-    with pytest.raises(PublishFailed):
+    with pytest.raises(PublishFailed) as caught:
         await publisher.publish([b"one"])
 
+    assert caught.value.reason is FailureReason.UNREACHABLE
     await publisher.close()
     silent.close()
     silent.abort_clients()

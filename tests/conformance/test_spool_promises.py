@@ -10,7 +10,7 @@ from agent.manual_clock import ManualClock
 from agent.spool.disk_spool import DiskSpool
 from agent.spool.files import SpoolFiles
 from agent.spool.memory_spool import MemorySpool
-from agent.spool.spool import Spool
+from agent.spool.spool import DropReason, Spool
 
 MAX_BYTES, MAX_AGE = 1000, 600.0
 MakeSpool = Callable[[ManualClock], Spool]
@@ -132,12 +132,82 @@ def test_envelopes_older_than_the_bound_are_dropped(spool, clock):
     assert spool.dropped == 1
 
 
-def test_a_wall_clock_set_back_drops_nothing(spool, clock):
-    spool.append(b"one")
-    clock.step_wall_clock(-86_400)
-    spool.append(b"two")
+@pytest.mark.parametrize("steps", [[-86_400], [86_400], [86_400 * 365, -86_400 * 365], [-1e9], [1e9, -1e9, 1e9]])
+def test_a_wall_clock_that_steps_makes_no_envelope_older(spool, clock, steps):
+    for number, step in enumerate(steps):
+        spool.append(b"%d" % number)
+        clock.step_wall_clock(step)
+        spool.oldest(10, 1000)
+    clock.advance(MAX_AGE)
 
-    assert bodies(spool) == [b"one", b"two"]
+    assert bodies(spool) == [b"%d" % number for number in range(len(steps))]
+    assert spool.dropped == 0
+    assert spool.oldest_age() == pytest.approx(MAX_AGE)
+
+
+def test_a_wall_clock_that_was_set_back_makes_no_envelope_immortal(spool, clock):
+    spool.append(b"old")
+    clock.step_wall_clock(-86_400)
+
+    clock.advance(MAX_AGE + 1)
+
+    assert bodies(spool) == []
+    assert spool.drops[DropReason.OVER_AGE] == 1
+
+
+def test_the_age_of_the_oldest_is_told(spool, clock):
+    assert spool.oldest_age() == 0
+
+    spool.append(b"one")
+    clock.advance(7)
+    spool.append(b"two")
+    clock.advance(5)
+    assert spool.oldest_age() == pytest.approx(12)
+
+    spool.remove([spool.oldest(1, 1000)[0].number])
+    assert spool.oldest_age() == pytest.approx(5)
+
+
+def test_the_bytes_that_wait_are_told(spool):
+    spool.append(b"x" * 300)
+    spool.append(b"y" * 500)
+    assert spool.waiting_bytes == 800
+
+    spool.append(b"z" * 400)
+    assert spool.waiting_bytes == 900
+
+    spool.remove([spooled.number for spooled in spool.oldest(10, 10_000)])
+    assert spool.waiting_bytes == 0
+
+
+def test_drops_are_counted_by_reason_and_every_reason_is_there(spool, clock):
+    assert spool.drops == dict.fromkeys(DropReason, 0)
+
+    spool.append(b"x" * 600)
+    spool.append(b"x" * 600)
+    clock.advance(MAX_AGE + 1)
+    spool.append(b"x")
+
+    assert spool.drops == {**dict.fromkeys(DropReason, 0), DropReason.OVER_BYTES: 1, DropReason.OVER_AGE: 1}
+    assert spool.dropped == 2
+
+
+def test_an_episode_of_drops_is_logged_once_and_its_end_with_the_count(spool, clock, caplog):
+    caplog.set_level("INFO")
+    for _ in range(10):
+        spool.append(b"x" * 300)
+    spool.remove([spooled.number for spooled in spool.oldest(10, 10_000)])
+    spool.append(b"x")
+    for _ in range(5):
+        spool.append(b"x" * 500)
+
+    lines = [record for record in caplog.records if record.getMessage().startswith("spool_drops")]
+    assert [(line.getMessage(), line.reason) for line in lines] == [
+        ("spool_drops_oldest", "over_bytes"),
+        ("spool_drops_no_more", "over_bytes"),
+        ("spool_drops_oldest", "over_bytes"),
+    ]
+    assert lines[1].dropped == 7
 
 
 operations = st.lists(
@@ -185,4 +255,5 @@ def test_any_sequence_leaves_what_a_plain_list_would_hold(make_spool, steps):
 
     assert spool.dropped == dropped
     assert len(spool) == len(model)
+    assert spool.waiting_bytes == sum(len(body) for _, body in model)
     assert appended == removed + dropped + len(spool)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.delivery import LONGEST_RETRY, Delivery, backoff
+from agent.delivery_statistics import LATENCY_BOUNDS
 from agent.manual_clock import ManualClock
-from agent.publisher.publisher import PublishFailed
+from agent.publisher.publisher import FailureReason, PublishFailed
 from agent.publisher.recording_publisher import RecordingPublisher
 from agent.spool.memory_spool import MemorySpool
 
@@ -106,6 +107,72 @@ async def test_an_outage_is_retried_until_it_ends_and_logged_twice(bench, caplog
     assert "connection refused" in caplog.records[0].problem
 
 
+async def test_every_failed_attempt_is_counted_under_its_reason(bench):
+    bench.publisher.script.extend(
+        [
+            PublishFailed("busy", FailureReason.THROTTLED),
+            PublishFailed("busy", FailureReason.THROTTLED),
+            PublishFailed("no route", FailureReason.UNREACHABLE),
+            PublishFailed("bad key", FailureReason.UNAUTHORIZED),
+            KeyError("bug"),
+            "",
+            PublishFailed("unheard of"),
+        ]
+    )
+    bench.add(*(b"%d" % number for number in range(150)))
+
+    await bench.finish()
+
+    retried = bench.delivery.statistics.retried
+    assert {reason: count for reason, count in retried.items() if count} == {
+        "throttled": 2,
+        "unreachable": 1,
+        "unauthorized": 1,
+        "other": 2,
+    }
+    assert set(retried) == set(FailureReason)
+
+
+async def test_each_reason_of_an_outage_is_logged_once_with_what_to_do_about_it(bench, caplog):
+    caplog.set_level("INFO")
+    gone = PublishFailed("no route", FailureReason.UNREACHABLE)
+    refused = PublishFailed("401", FailureReason.UNAUTHORIZED)
+    bench.publisher.script.extend([gone, gone, refused, refused, gone, refused])
+    bench.add(b"one")
+
+    await bench.finish()
+
+    lines = [(record.getMessage(), getattr(record, "reason", None)) for record in caplog.records]
+    assert lines == [
+        ("publishing_failed", "unreachable"),
+        ("publishing_failed", "unauthorized"),
+        ("publishing_recovered", None),
+    ]
+    assert caplog.records[0].what_to_do is None
+    assert "Azure Event Hubs Data Sender" in caplog.records[1].what_to_do
+
+
+async def test_acknowledged_attempts_are_timed_and_failed_ones_are_not(bench):
+    publish, durations = bench.publisher.publish, [0.004, 0.03, 7.0, 100.0]
+
+    async def timed(envelopes):
+        bench.clock.advance(durations[0])
+        await publish(envelopes)
+        durations.pop(0)
+
+    bench.publisher.publish = timed
+    bench.publisher.script.extend([PublishFailed("x"), "", "", PublishFailed("x"), "", ""])
+    bench.add(*(b"%d" % number for number in range(400)))
+
+    await bench.finish()
+
+    latencies = bench.delivery.statistics.latencies
+    assert (latencies.count, latencies.last) == (4, pytest.approx(100))
+    assert latencies.seconds == pytest.approx(107.034)
+    assert latencies.cumulative() == [1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3, 4]
+    assert len(latencies.cumulative()) == len(LATENCY_BOUNDS) + 1
+
+
 async def test_a_second_outage_is_an_outage_of_its_own(bench, caplog):
     caplog.set_level("INFO")
     bench.publisher.script.extend([PublishFailed("first"), PublishFailed("first"), "", PublishFailed("second")])
@@ -144,10 +211,22 @@ async def test_an_envelope_the_link_does_not_take_is_given_up_and_its_neighbours
 
     assert bench.publisher.acknowledged == [b"one", b"two"]
     assert bench.delivery.statistics.too_large == 2
-    assert [(r.getMessage(), r.bytes, r.limit) for r in caplog.records] == [
-        ("envelope_too_large", 1001, 1000),
-        ("envelope_too_large", 5000, 1000),
-    ]
+    (line,) = caplog.records
+    assert (line.getMessage(), line.bytes, line.limit) == ("envelope_too_large", 1001, 1000)
+    assert "AGENT_PUBLISH_INTERVAL" in line.what_to_do
+
+
+async def test_envelopes_too_large_after_ones_that_were_not_are_said_again(bench, caplog):
+    bench.add(b"x" * 1001)
+    await bench.finish()
+    bench.add(b"one", b"x" * 1002)
+
+    await bench.finish()
+    bench.add(b"x" * 1003)
+    await bench.finish()
+
+    assert [record.bytes for record in caplog.records] == [1001, 1003]
+    assert bench.delivery.statistics.too_large == 3
 
 
 async def test_a_publisher_that_never_returns_can_be_cancelled_and_loses_nothing(bench):

@@ -10,7 +10,8 @@ import pytest
 from agent.manual_clock import ManualClock
 from agent.spool import disk_spool
 from agent.spool.disk_spool import DiskSpool
-from agent.spool.files import ASIDE, MAX_SET_ASIDE, SpoolFile, SpoolFiles
+from agent.spool.files import SpoolFile, SpoolFiles
+from agent.spool.spool import DropReason
 
 
 @pytest.fixture
@@ -97,80 +98,92 @@ def test_age_and_bytes_are_bounded_across_restarts(start, clock):
     assert second.dropped == 2
 
 
-def test_a_write_that_a_crash_cut_off_is_cleaned_up(start, directory):
-    start().append(b"whole")
-    (directory / "000000000002.tmp").write_bytes(b"hal")
-
-    assert bodies(start()) == [b"whole"]
-    assert not list(directory.glob("*.tmp"))
-
-
-@pytest.mark.parametrize("damage", [b"", b"on", b"onf", b"one and more"])
-def test_a_damaged_file_is_set_aside_and_its_neighbours_are_sent(start, directory, caplog, damage):
-    first = start()
-    first.append(b"one")
-    first.append(b"two")
-    (file,) = [path for path in directory.iterdir() if path.name.startswith("000000000001")]
-    file.write_bytes(damage)
-
-    second = start()
-
-    assert bodies(second) == [b"two"]
-    assert second.dropped == 1
-    assert [path.read_bytes() for path in (directory / ASIDE).iterdir()] == [damage]
-    assert "spool_envelope_lost" in events(caplog)
-    assert bodies(start()) == [b"two"]
-
-
-def test_a_spool_of_damaged_files_only_is_empty_in_the_end(start, directory):
-    first = start()
-    for number in range(50):
-        first.append(b"%d" % number)
-    for path in directory.glob("*.envelope"):
-        path.write_bytes(b"")
-
-    spool = start()
-
-    assert spool.oldest(10, 1000) == []
-    assert (len(spool), spool.dropped) == (0, 50)
-
-
-def test_foreign_files_are_set_aside_and_said(start, directory, caplog):
-    directory.mkdir(parents=True)
-    (directory / "notes.txt").write_text("hello")
-    (directory / "000000000001-x.envelope").write_text("not ours")
-    (directory / "a-directory").mkdir()
-
-    spool = start()
-
-    assert len(spool) == 0
-    assert sorted(path.name for path in (directory / ASIDE).iterdir()) == [
-        "000000000001-x.envelope",
-        "a-directory",
-        "notes.txt",
-    ]
-    assert caplog.records[0].foreign_files == 3
-    assert [path.name for path in directory.iterdir()] == [ASIDE]
-
-
-def test_what_is_set_aside_does_not_pile_up(start, directory):
-    directory.mkdir(parents=True)
-    for number in range(MAX_SET_ASIDE + 10):
-        (directory / f"{number}.txt").write_text("x")
-
-    start()
-
-    assert len(list((directory / ASIDE).iterdir())) == MAX_SET_ASIDE
-
-
 def test_a_file_that_somebody_else_has_sent_is_skipped(start, directory):
-    first, second = start(), start()
+    first = start()
     first.append(b"one")
     second = start()
     first.remove([1])
 
     assert bodies(second) == []
     assert len(second) == 0
+    assert second.drops[DropReason.MISSING] == second.dropped == 1
+
+
+def test_two_agents_on_one_directory_for_a_while_lose_nothing_to_the_third(start):
+    start().append(b"backlog")
+    one, other = start(), start()
+    for number in range(3):
+        one.append(b"one %d" % number)
+        other.append(b"other %d" % number)
+
+    third = start()
+
+    found = bodies(third)
+    assert sorted(found) == sorted([b"backlog", *(b"%s %d" % (who, n) for who in (b"one", b"other") for n in range(3))])
+    assert found[0] == b"backlog"
+    for who in (b"one", b"other"):
+        assert [body for body in found if body.startswith(who)] == [b"%s %d" % (who, n) for n in range(3)]
+    third.append(b"new")
+    assert bodies(third)[-1] == b"new"
+    third.remove([spooled.number for spooled in third.oldest(100, 10_000)])
+    assert bodies(start()) == []
+    assert third.waiting_bytes == 0
+
+
+def test_two_agents_never_write_the_same_temporary_file(directory, clock, monkeypatch):
+    one, other = SpoolFiles(directory, fsync=False), SpoolFiles(directory, fsync=False)
+    replace = Path.replace
+
+    def replace_after_the_other_has_written(path, target):
+        monkeypatch.setattr(Path, "replace", replace)
+        other.write(1, clock.epoch_ms(), b"other")
+        return path.replace(target)
+
+    monkeypatch.setattr(Path, "replace", replace_after_the_other_has_written)
+    file = one.write(1, clock.epoch_ms(), b"one")
+
+    assert one.read(file) == b"one"
+
+
+# ------------------------------------------------------------------------------------- the clock between processes
+
+
+def test_a_step_of_the_wall_clock_between_two_looks_drops_nothing_that_was_left_behind(start, clock):
+    start().append(b"one")
+    clock.advance(100)
+    spool = start(max_age=600)
+
+    clock.step_wall_clock(86_400)
+
+    assert bodies(spool) == [b"one"]
+    assert spool.oldest_age() == pytest.approx(100)
+
+
+def test_an_envelope_from_the_future_is_kept_and_ages_from_the_start_on(start, clock):
+    clock.step_wall_clock(86_400 * 365)
+    start().append(b"from the future")
+    clock.step_wall_clock(-86_400 * 365)
+
+    spool = start(max_age=600)
+
+    assert spool.oldest_age() == 0
+    clock.advance(599)
+    assert bodies(spool) == [b"from the future"]
+    clock.advance(2)
+    assert bodies(spool) == []
+    assert spool.drops[DropReason.OVER_AGE] == 1
+
+
+def test_order_is_that_of_appending_whatever_the_wall_clock_said(start, clock):
+    spool = start()
+    for number, step in enumerate([0, -5000, 90_000, -1_000_000]):
+        clock.step_wall_clock(step)
+        spool.append(b"%d" % number)
+
+    assert bodies(start(max_age=10**9)) == [b"0", b"1", b"2", b"3"]
+
+
+# ------------------------------------------------------------------------------------- a disk that fails
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
@@ -190,6 +203,61 @@ def test_a_disk_that_fails_is_replaced_by_memory_and_order_is_kept(start, disk, 
     assert len(spool) == 0
 
 
+def test_what_waited_in_memory_is_written_in_portions_and_said_to_be_safe_only_then(start, disk, caplog, monkeypatch):
+    monkeypatch.setattr(disk_spool, "MAX_FILES_AT_ONCE", 3)
+    spool = start()
+    disk.error = OSError(errno.ENOSPC, "full")
+    for number in range(1, 8):
+        spool.append(b"%d" % number)
+    disk.error = None
+
+    spool.append(b"8")
+    assert (spool.disk_failing, bodies(start())) == (True, [b"1", b"2", b"3"])
+    spool.append(b"9")
+    spool.append(b"10")
+    assert "spool_disk_recovered" not in events(caplog)
+    spool.append(b"11")
+
+    assert not spool.disk_failing
+    assert bodies(start()) == bodies(spool) == [b"%d" % number for number in range(1, 12)]
+    assert [event for event in events(caplog) if event != "spool_taken_up"] == [
+        "spool_disk_fails",
+        "spool_disk_recovered",
+    ]
+
+
+def test_a_disk_with_room_for_some_keeps_those_and_says_nothing_more(start, monkeypatch, caplog):
+    spool, room, write = start(), [1, 0, 0, 2, 0], SpoolFiles.write
+
+    def write_while_there_is_room(files, number, appended_ms, body):
+        if room[0] == 0:
+            room.pop(0)
+            raise OSError(errno.ENOSPC, "full")
+        room[0] -= 1
+        return write(files, number, appended_ms, body)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFiles, "write", write_while_there_is_room)
+        for number in range(1, 6):
+            spool.append(b"%d" % number)
+
+    assert bodies(start()) == [b"1", b"2", b"3"]
+    assert bodies(spool) == [b"1", b"2", b"3", b"4", b"5"]
+    assert events(caplog).count("spool_disk_fails") == 1
+
+
+def test_what_waited_in_memory_and_was_sent_meanwhile_is_not_written(start, disk):
+    spool = start()
+    disk.error = OSError(errno.ENOSPC, "full")
+    spool.append(b"one")
+    spool.append(b"two")
+    spool.remove([1])
+    disk.error = None
+    spool.append(b"three")
+
+    assert bodies(start()) == [b"two", b"three"]
+
+
 def test_memory_is_bounded_too(start, disk, monkeypatch):
     monkeypatch.setattr(disk_spool, "MAX_MEMORY_BYTES", 500)
     spool = start()
@@ -199,7 +267,8 @@ def test_memory_is_bounded_too(start, disk, monkeypatch):
         spool.append(bytes([number]) * 200)
 
     assert [body[:1] for body in bodies(spool)] == [b"d", b"\x03", b"\x04"]
-    assert spool.dropped == 2
+    assert spool.drops[DropReason.MEMORY_FULL] == spool.dropped == 2
+    assert spool.waiting_bytes == 800
 
 
 def test_a_directory_that_cannot_be_made_does_not_stop_the_agent(tmp_path, clock, caplog):
@@ -263,16 +332,34 @@ def test_a_file_that_cannot_be_removed_is_sent_again_by_the_next_process(start, 
     spool = start()
     spool.append(b"one")
 
-    def refuse(files, file):
-        raise OSError(errno.EROFS, "Read-only file system")
-
     with monkeypatch.context() as patch:
-        patch.setattr(SpoolFiles, "remove", refuse)
+        patch.setattr(SpoolFiles, "remove", refuse_to_remove)
         spool.remove([1])
 
     assert len(spool) == 0
+    assert spool.disk_failing
     assert events(caplog) == ["spool_disk_fails"]
     assert bodies(start()) == [b"one"]
+
+
+def test_a_file_that_could_not_be_removed_is_removed_as_soon_as_the_disk_does_it(start, monkeypatch, caplog):
+    spool = start()
+    spool.append(b"one")
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFiles, "remove", refuse_to_remove)
+        spool.remove([1])
+        spool.append(b"two")
+        assert spool.disk_failing
+
+    spool.append(b"three")
+
+    assert not spool.disk_failing
+    assert bodies(start()) == [b"two", b"three"]
+    assert events(caplog)[:2] == ["spool_disk_fails", "spool_disk_recovered"]
+
+
+def refuse_to_remove(files, file):
+    raise OSError(errno.EROFS, "Read-only file system")
 
 
 def test_a_files_name_says_all_about_it(tmp_path):
