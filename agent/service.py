@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from agent.clock import Clock
 from agent.delivery import Delivery
 from agent.envelopes import EnvelopeBuilder
+from agent.progress import Progress, ProgressReport
 from agent.publisher.publisher import Publisher
 from agent.sampler import Sample, Sampler
 from agent.sampling import SamplingLoop
@@ -54,10 +55,16 @@ class Service:
         self._status_file = status_file
         self._stop_sampling = threading.Event()
         self._delivery = Delivery(
-            parts.spool, parts.publisher, parts.clock, delay=publish_delay, on_progress=self._write_status
+            parts.spool, parts.publisher, parts.clock, delay=publish_delay, on_progress=self._acknowledged
         )
+        self._progress = ProgressReport(parts.clock, parts.spool, self._delivery.statistics)
         self._samples = 0
         self._collecting_seconds = 0.0
+
+    @property
+    def progress(self) -> Progress:
+        """How envelopes get on; any thread may ask."""
+        return self._progress.latest
 
     async def run(self) -> None:
         """Works until a signal comes. Raises only what no part could handle: a programming error."""
@@ -130,10 +137,16 @@ class Service:
             self._spool(envelope)
             if envelope.seq % STATUS_EVERY == 0:
                 self._log_status()
+        self._progress.sample_taken()
 
     def _spool(self, envelope: Envelope) -> None:
         self._parts.spool.append(encode(envelope))
+        self._progress.built(envelope.seq)
         self._delivery.wake()
+        self._write_status()
+
+    def _acknowledged(self) -> None:
+        self._progress.acknowledged()
         self._write_status()
 
     def _status(self) -> Status:
