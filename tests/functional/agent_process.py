@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from azure.eventhub.aio import EventHubConsumerClient
@@ -19,14 +20,19 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class Program:
-    """A process of ours with its outputs in files; stopped by its own pid."""
+    """A process of ours with its outputs in files; stopped by its own pid.
 
-    def __init__(self, directory: Path, arguments: list[str], environment: dict[str, str]) -> None:
+    `within` is a command that does something and then becomes the command it is given.
+    """
+
+    def __init__(
+        self, directory: Path, arguments: list[str], environment: dict[str, str], within: Sequence[str] = ()
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.out, self.err = directory / "stdout", directory / "stderr"
         with self.out.open("ab") as out, self.err.open("ab") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                [*within, sys.executable, "-m", *arguments],
                 cwd=REPOSITORY,
                 env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **environment},
                 stdout=out,
@@ -45,28 +51,42 @@ class Program:
 
 
 class BrokerProcess:
-    """The broker; every start listens on the same port and keeps its events."""
+    """The broker; every start listens on the same port and keeps its events.
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    `hub` and `key` may be changed before it is started again; without a key every token passes.
+    """
+
+    def __init__(self, directory: Path, hub: str = "telemetry", key: str | None = None) -> None:
+        self.directory, self.hub, self.key = directory, hub, key
         self.port = 0
         self.start()
 
     def start(self) -> None:
         ready = self.directory / "ready.json"
         ready.unlink(missing_ok=True)
-        arguments = ["--port", str(self.port), "--data", str(self.directory / "data"), "--hub", "telemetry:4"]
-        self.program = Program(self.directory, ["local.event_hubs", *arguments, "--ready-file", str(ready)], {})
-        self.port = json.loads(eventually(lambda: ready.exists() and ready.read_text(), "a ready broker"))["port"]
+        arguments = ["--port", str(self.port), "--data", str(self.directory / "data"), "--hub", f"{self.hub}:4"]
+        arguments += ["--faults-port", "0", "--ready-file", str(ready), *(["--key", self.key] if self.key else [])]
+        self.program = Program(self.directory, ["local.event_hubs", *arguments], {})
+        told = json.loads(eventually(lambda: ready.exists() and ready.read_text(), "a ready broker"))
+        self.port, self._faults_url = told["port"], f"http://127.0.0.1:{told['faults_port']}/faults"
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         self.program.stop(number)
+
+    def set_faults(self, **faults: float) -> None:
+        """Replaces all faults; without any the broker works."""
+        urllib.request.urlopen(self._faults_url, json.dumps(faults).encode(), timeout=10).close()
+
+    def injected(self) -> dict[str, int]:
+        """What the broker has done wrong on purpose, by kind."""
+        with urllib.request.urlopen(self._faults_url, timeout=10) as response:
+            return json.loads(response.read())["injected"]
 
     @property
     def connection_string(self) -> str:
         return (
             f"Endpoint=sb://127.0.0.1:{self.port};SharedAccessKeyName=RootManageSharedAccessKey;"
-            "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
+            f"SharedAccessKey={self.key or 'SAS_KEY_VALUE'};UseDevelopmentEmulator=true;"
         )
 
     def envelopes(self, enough: Callable[[list[Envelope]], bool]) -> list[Envelope]:
@@ -101,7 +121,7 @@ class BrokerProcess:
 class AgentProcess(Program):
     """The agent with short intervals; its spool and status file are in `directory`."""
 
-    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, directory: Path, *arguments: str, within: Sequence[str] = (), **environment: str) -> None:
         self.spool = directory / "spool"
         self.status_file = directory / "status.json"
         super().__init__(
@@ -115,6 +135,7 @@ class AgentProcess(Program):
                 "AGENT_STATUS_FILE": str(self.status_file),
                 **environment,
             },
+            within,
         )
 
     def status(self) -> dict:
