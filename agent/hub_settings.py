@@ -63,7 +63,10 @@ def _check_connection_string(text: str, name: str | None, problems: list[str]) -
         for key, separator, value in (part.partition("=") for part in text.split(";"))
         if separator
     }
-    endpoint = urlsplit(parts.get("endpoint", ""))
+    try:
+        endpoint = urlsplit(parts.get("endpoint", ""))
+    except ValueError:  # brackets that enclose no IPv6 address
+        endpoint = urlsplit("")
     has_key = parts.get("sharedaccesskeyname") and parts.get("sharedaccesskey")
     if endpoint.scheme != "sb" or not endpoint.hostname:
         problems.append("EVENTHUB_CONNECTION_STRING must have Endpoint=sb://HOST/ (its value is not shown)")

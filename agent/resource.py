@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 import os
-
-import psutil
+from contextlib import suppress
+from pathlib import Path
 
 from agent import __version__
+from agent.collector import Host
+from agent.envelopes import printable
+from agent.host import procfs
 from telemetry.envelope import Resource
 
 MAX_TEXT = 128
 """Receivers refuse longer strings."""
 
 
-def node_resource(pool: str | None) -> Resource:
+def node_resource(host: Host, node: str, pool: str | None = None) -> Resource:
     """Gives the node's constants: keys in lower snake case, sizes in bytes, times in epoch seconds.
 
-    Asked again for every envelope that carries it: memory and CPUs can be plugged in while the node runs.
+    Asked again for every envelope that carries it: memory and CPUs can be plugged in while the node runs. What
+    cannot be read is left out. Nothing is asked of the C library, which knows the agent's container: its host name,
+    the processors it may use.
     """
     system = os.uname()
     texts = {
-        "hostname": system.nodename,
+        "hostname": _hostname(host, node),
         "os": system.sysname.lower(),
         "kernel": system.release,
         "arch": system.machine,
         "agent_version": __version__,
+        "pool": pool or "",
     }
-    if pool:
-        texts["pool"] = pool
-    numbers = {
-        "cpus": psutil.cpu_count() or 1,
-        "memory": psutil.virtual_memory().total,
-        "boot_time": int(psutil.boot_time()),
-    }
-    return {key: text[:MAX_TEXT] for key, text in texts.items() if text} | numbers
+    resource: dict[str, str | int | float] = {key: printable(text)[:MAX_TEXT] for key, text in texts.items() if text}
+    with suppress(OSError, ValueError):
+        stat = procfs.read(f"{host.procfs}/stat")
+        if cpus := stat.count(b"\ncpu"):
+            resource["cpus"] = cpus
+        if (boot_time := procfs.number(stat, b"btime ")) is not None:
+            resource["boot_time"] = boot_time
+    with suppress(OSError, ValueError):
+        if (kibibytes := procfs.number(procfs.read(f"{host.procfs}/meminfo"), b"MemTotal:")) is not None:
+            resource["memory"] = kibibytes * 1024
+    return resource
+
+
+def _hostname(host: Host, node: str) -> str:
+    """A container has a host name of its own, which even the node's /proc tells it; then the node's file counts."""
+    if not host.in_container:
+        return os.uname().nodename
+    if host.rootfs != "/":
+        with suppress(OSError, UnicodeDecodeError):
+            if name := Path(host.rootfs, "etc/hostname").read_text().strip():
+                return name
+    return node

@@ -80,6 +80,7 @@ class Sampler:
         self._metrics = {
             collector.name: {metric.key: metric for metric in metrics_of(collector)} for collector in collectors
         }
+        self._custom = {collector.name for collector in collectors if isinstance(collector, CustomCollector)}
         self.statistics = {collector.name: CollectorStatistics() for collector in collectors}
         self.counters: dict[str, tuple[Reading, ...]] = {collector.name: () for collector in collectors}
         """By collector, the readings of the last sample as they were read: counters as totals."""
@@ -114,12 +115,16 @@ class Sampler:
         statistics.seconds = outcome.seconds
         problem = _problem(outcome)
         collected = outcome.value or _Collected(0.0, ())
-        self.counters[collector.name] = collected.readings
+        taken = 0
         try:
             for reading in collected.readings:
                 self._add(collector, reading, collected.at, sample)
+                taken += 1
         except KeyError as unknown:
-            problem = f"it delivers {unknown}, which the catalogue does not have for it"
+            problem = f"it delivers {unknown}, which it has no metric for"
+        except (ValueError, OverflowError) as error:
+            problem = f"it delivers {collected.readings[taken]!r:.160}: {error}"
+        self.counters[collector.name] = collected.readings[:taken]
         if problem:
             statistics.failures += 1
         if problem and not statistics.problem:
@@ -145,11 +150,13 @@ class Sampler:
         sendable = for_wire(metric, value)
         if sendable is None:
             self.statistics[collector.name].refused += 1
-        elif isinstance(collector, CustomCollector):
+        elif collector.name in self._custom:
             name = metric.name if reading.device is None else f"{metric.name}/{reading.device}"
             sample.devices.setdefault(CUSTOM.key, {})[name] = {CUSTOM.metrics[0].key: sendable}
-        elif reading.device is None or collector.device_class is None:
+        elif collector.device_class is None and reading.device is None:
             sample.metrics[reading.key] = sendable
+        elif collector.device_class is None or reading.device is None:
+            raise ValueError("metrics of a device class need a device, metrics of the node have none")
         else:
             devices = sample.devices.setdefault(collector.device_class.key, {})
             devices.setdefault(reading.device, {})[reading.key] = sendable

@@ -19,7 +19,7 @@ from agent.collectors.disk import DEFAULT_EXCLUDE as DISK_EXCLUDE
 from agent.collectors.filesystem import DEFAULT_MOUNT_EXCLUDE, DEFAULT_TYPE_EXCLUDE
 from agent.collectors.network import DEFAULT_EXCLUDE as NETWORK_EXCLUDE
 from agent.hub_settings import HubSettings, read_hub
-from agent.registry import built_in, enabled_by_default, plugins
+from agent.registry import built_in, enabled_by_default, third_party
 from agent.sampler import time_limit
 from agent.selection import Selection
 from telemetry.errors import SettingsError
@@ -31,8 +31,9 @@ MAX_SPREAD = 10.0
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _NAME_RULE = "1-128 letters, digits, '.', '_', '-', beginning and ending with a letter or digit"
-_KUBELET_URL = re.compile(r"https://[^/?#@\s]+/?")
-_LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+_HOST = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)"
+_KUBELET_URL = re.compile(rf"https://{_HOST}:(\d{{1,5}})/?")
+_LISTEN = re.compile(rf"{_HOST}:(\d{{1,5}})")
 KNOWN = frozenset(
     {
         "AGENT_CLUSTER",
@@ -192,10 +193,16 @@ def read_settings(environ: Mapping[str, str], *, publishing: bool) -> Settings:
 
 
 def _host(reader: _Reader, collectors: tuple[str, ...], sample_interval: float) -> Host:
+    procfs, rootfs = reader.procfs("AGENT_PROCFS", "/proc"), reader.directory("AGENT_ROOTFS", "/")
+    if procfs != "/proc" and rootfs == "/" and "filesystem" in collectors:
+        reader.problem(
+            f"AGENT_ROOTFS must be where the node's root directory is mounted, as AGENT_PROCFS ({procfs!r:.160}) says "
+            "that this is a container; set it, or leave filesystem out of AGENT_COLLECTORS"
+        )
     return Host(
-        procfs=reader.directory("AGENT_PROCFS", "/proc"),
+        procfs=procfs,
         sysfs=reader.directory("AGENT_SYSFS", "/sys"),
-        rootfs=reader.directory("AGENT_ROOTFS", "/"),
+        rootfs=rootfs,
         disks=reader.selection("AGENT_DISK", DISK_EXCLUDE),
         mounts=reader.selection("AGENT_MOUNT", DEFAULT_MOUNT_EXCLUDE),
         fs_types=reader.selection("AGENT_FS_TYPE", DEFAULT_TYPE_EXCLUDE),
@@ -210,8 +217,10 @@ def _kubelet(reader: _Reader, *, needed: bool) -> Kubelet:
     url = reader.get("AGENT_KUBELET_URL")
     if url is None and needed:
         reader.problem("AGENT_KUBELET_URL must be set for the collector kubernetes: https://HOST:10250")
-    elif url is not None and not _KUBELET_URL.fullmatch(url):
-        reader.problem(f"AGENT_KUBELET_URL must be https://HOST:PORT without a path, got {url!r:.160}")
+    elif url is not None and not ((match := _KUBELET_URL.fullmatch(url)) and 0 < int(match[2]) <= 65_535):
+        reader.problem(
+            f"AGENT_KUBELET_URL must be https://HOST:PORT without a path, an IPv6 address in brackets, got {url!r:.160}"
+        )
     defaults = Kubelet()
     kubelet = Kubelet(
         url=(url or "").rstrip("/"),
@@ -284,13 +293,13 @@ class _Reader:
         text = self.get(variable)
         if text is None:
             return enabled_by_default()
-        named = [name.strip().lower() for name in text.split(",") if name.strip()]
+        named = [name.strip() for name in text.split(",") if name.strip()]
         chosen = tuple(
             dict.fromkeys(n for name in named for n in (enabled_by_default() if name == "default" else (name,)))
         )
         strange = [name for name in chosen if name not in built_in()]
-        if not chosen or (strange and not plugins().issuperset(strange)):
-            known = ", ".join(("default", *built_in(), *sorted(plugins())))
+        if not chosen or (strange and not third_party().issuperset(strange)):
+            known = ", ".join(("default", *built_in(), *sorted(third_party())))
             self.problem(f"{variable} must be a comma-separated list of {known}, got {text!r:.160}")
             return enabled_by_default()
         return chosen
@@ -305,7 +314,7 @@ class _Reader:
         text = self.get(variable)
         try:
             re.compile(text or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             self.problem(
                 f"{variable} must be a regular expression ({error}), got {text!r:.160}; one that matches nothing: ^$"
             )
@@ -333,7 +342,16 @@ class _Reader:
         text = self.get(variable) or default
         if not Path(text).is_dir():
             self.problem(f"{variable} must be a directory that exists, got {text!r:.160}")
-        return text
+        return os.path.normpath(text)
+
+    def procfs(self, variable: str, default: str) -> str:
+        path = self.directory(variable, default)
+        if Path(path).is_dir() and not all(os.access(f"{path}/{name}", os.R_OK) for name in ("stat", "meminfo")):
+            self.problem(
+                f"{variable} must be where the node's /proc is mounted, got {path!r:.160}, where no stat and meminfo "
+                "can be read"
+            )
+        return path
 
 
 def _suggestion(variable: str) -> str:

@@ -14,7 +14,7 @@ class Outcome[T]:
     """How a job ended: with a value, with an error, or not within its time limit."""
 
     value: T | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
     seconds: float = 0.0
     overdue: bool = False
     """It ran out of time now, or still has not come back from an earlier run."""
@@ -64,7 +64,7 @@ class TimeLimitedRuns[T]:
                 batch.begin(key)
                 try:
                     value, error = job(), None
-                except Exception as raised:
+                except BaseException as raised:  # SystemExit too: a thread that ends would look like one that hangs
                     value, error = None, raised
                 if not batch.finish(value, error):
                     self._hanging.discard(key)
@@ -88,7 +88,7 @@ class _Batch[T]:
         with self._lock:
             self._current, self._started = key, time.monotonic()
 
-    def finish(self, value: T | None, error: Exception | None) -> bool:
+    def finish(self, value: T | None, error: BaseException | None) -> bool:
         """Notes the outcome of the current job; False when nobody waits for it any more."""
         with self._lock:
             if self._abandoned or self._current is None:

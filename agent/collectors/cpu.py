@@ -42,16 +42,15 @@ class CpuCollector:
         stat = procfs.read(f"{self._proc}/stat")
         yield from self._shares(_times(stat))
         for key, label in (
-            ("cpu.switches", b"\nctxt "),
-            ("procs.running", b"\nprocs_running "),
-            ("procs.blocked", b"\nprocs_blocked "),
-            ("procs.created", b"\nprocesses "),
+            ("cpu.switches", b"ctxt "),
+            ("procs.running", b"procs_running "),
+            ("procs.blocked", b"procs_blocked "),
+            ("procs.created", b"processes "),
         ):
-            start = stat.find(label)
-            if start >= 0:
-                yield Reading(key, int(stat[start + len(label) : stat.index(b"\n", start + 1)]))
-        loads = procfs.read(f"{self._proc}/loadavg").split(maxsplit=3)
-        for key, load in zip(("load.1m", "load.5m", "load.15m"), loads, strict=False):
+            if (count := procfs.number(stat, label)) is not None:
+                yield Reading(key, count)
+        *loads, _rest = procfs.read(f"{self._proc}/loadavg").split(maxsplit=3)
+        for key, load in zip(("load.1m", "load.5m", "load.15m"), loads, strict=True):
             yield Reading(key, float(load))
         yield Reading("procs", self._processes())
 

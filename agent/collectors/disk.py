@@ -20,7 +20,7 @@ _MILLISECONDS_WRAP_AT = 2**32 / 1000
 
 
 class DiskCollector:
-    """Reads what each disk has read and written, and for how long. psutil reads below psutil.PROCFS_PATH."""
+    """Reads what each disk has read and written, and for how long."""
 
     name = "disk"
     device_class = DISK
@@ -51,4 +51,5 @@ class DiskCollector:
 
 def make(host: Host) -> DiskCollector:
     """Makes the collector of this node's disks."""
+    psutil.PROCFS_PATH = host.procfs  # one path for the whole process
     return DiskCollector(host.disks)

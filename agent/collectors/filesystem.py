@@ -9,7 +9,7 @@ from functools import partial
 
 from agent.collector import Host, Reading
 from agent.host.mounts import MountTable
-from agent.time_limits import TimeLimitedRuns
+from agent.time_limits import Outcome, TimeLimitedRuns
 from telemetry.catalogue import FILESYSTEM
 
 DEFAULT_MOUNT_EXCLUDE = (
@@ -24,47 +24,52 @@ log = logging.getLogger(__name__)
 
 
 class FilesystemCollector:
-    """Reads how full each file system is. One that hangs is left out, and named in the log, until it answers again."""
+    """Reads how full each file system is. One that hangs or refuses is left out, and named in the log once."""
 
     name = "filesystem"
     device_class = FILESYSTEM
 
-    def __init__(
-        self,
-        table: MountTable,
-        time_limit: float,
-    ) -> None:
+    def __init__(self, table: MountTable, time_limit: float) -> None:
         self._table = table
         self._runs: TimeLimitedRuns[os.statvfs_result] = TimeLimitedRuns(time_limit, "statvfs")
-        self._hanging: set[str] = set()
+        self._problems: dict[str, str] = {}
 
     def collect(self) -> Iterator[Reading]:
         """Yields bytes and inodes of every file system; nothing for one that was unmounted meanwhile."""
-        outcomes = self._runs.run({path: partial(os.statvfs, path) for path in self._table.mountpoints()})
-        self._report({path for path, outcome in outcomes.items() if outcome.overdue})
-        for path, outcome in outcomes.items():
+        paths = self._table.paths()
+        outcomes = self._runs.run({mountpoint: partial(os.statvfs, path) for mountpoint, path in paths.items()})
+        self._report({mountpoint: problem for mountpoint, each in outcomes.items() if (problem := _problem(each))})
+        for mountpoint, outcome in outcomes.items():
             if outcome.value is not None:
-                yield from _readings(path, outcome.value)
+                yield from _readings(mountpoint, outcome.value)
 
-    def _report(self, hanging: set[str]) -> None:
-        for path in sorted(hanging - self._hanging):
-            log.warning("filesystem_hangs", extra={"mountpoint": path})
-        for path in sorted(self._hanging - hanging):
-            log.info("filesystem_answers_again", extra={"mountpoint": path})
-        self._hanging = hanging
+    def _report(self, problems: dict[str, str]) -> None:
+        for mountpoint in sorted(problems.keys() - self._problems.keys()):
+            log.warning("filesystem_left_out", extra={"mountpoint": mountpoint, "problem": problems[mountpoint]})
+        for mountpoint in sorted(self._problems.keys() - problems.keys()):
+            log.info("filesystem_problem_over", extra={"mountpoint": mountpoint})
+        self._problems = problems
 
 
 def make(host: Host) -> FilesystemCollector:
     """Makes the collector of this node's file systems."""
-    return FilesystemCollector(MountTable(host.procfs, host.mounts, host.fs_types), host.time_limit)
+    return FilesystemCollector(MountTable(host), host.time_limit)
 
 
-def _readings(path: str, usage: os.statvfs_result) -> Iterator[Reading]:
+def _problem(outcome: Outcome[os.statvfs_result]) -> str | None:
+    if outcome.overdue:
+        return "it hangs: no answer within the time limit"
+    if outcome.error is None or isinstance(outcome.error, FileNotFoundError):  # it was unmounted a moment ago
+        return None
+    return f"{type(outcome.error).__name__}: {outcome.error}"[:300]
+
+
+def _readings(mountpoint: str, usage: os.statvfs_result) -> Iterator[Reading]:
     used = usage.f_blocks - usage.f_bfree
     if usage.f_blocks == 0:  # a pseudo file system
         return
-    yield Reading("used", used * usage.f_frsize, path)
+    yield Reading("used", used * usage.f_frsize, mountpoint)
     if used + usage.f_bavail > 0:
-        yield Reading("full", used / (used + usage.f_bavail), path)
+        yield Reading("full", used / (used + usage.f_bavail), mountpoint)
     if usage.f_files > 0:  # 0 where inodes are made on demand (btrfs, vfat)
-        yield Reading("inodes", 1 - usage.f_ffree / usage.f_files, path)
+        yield Reading("inodes", 1 - usage.f_ffree / usage.f_files, mountpoint)

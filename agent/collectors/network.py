@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent.collector import Host, Reading
-from agent.host import procfs
+from agent.host.network_namespace import NetworkNamespace
 from agent.selection import Selection
 from telemetry.catalogue import NETWORK
 
@@ -26,41 +26,33 @@ _COLUMNS = (
     ("tx_errors", 10),
     ("tx_drops", 11),
 )
+_FIELDS = 16
 
 
 class NetworkCollector:
-    """Reads what each interface has received and sent.
-
-    psutil reads the network namespace of the reader, which in a pod is the pod's; process 1 of the given proc
-    file system has the node's.
-    """
+    """Reads what each interface has received and sent. psutil knows the network namespace of the reader only."""
 
     name = "network"
     device_class = NETWORK
 
-    def __init__(self, proc: str, interfaces: Selection) -> None:
-        self._proc = proc
+    def __init__(self, namespace: NetworkNamespace, interfaces: Selection) -> None:
+        self._namespace = namespace
         self._interfaces = interfaces
 
     def collect(self) -> Iterator[Reading]:
         """Yields the counters of every selected interface."""
-        for line in self._read().splitlines()[2:]:
+        for line in self._namespace.read("dev").decode(errors="replace").splitlines()[2:]:
             interface, _, rest = line.rpartition(":")
             interface = interface.strip()
             if not self._interfaces.takes(interface):
                 continue
             counters = rest.split()
+            if len(counters) < _FIELDS:
+                raise ValueError(f"a line of net/dev must have {_FIELDS} numbers, got {line!r:.120}")
             for key, column in _COLUMNS:
                 yield Reading(key, int(counters[column]), interface)
-
-    def _read(self) -> str:
-        try:
-            content = procfs.read(f"{self._proc}/1/net/dev")
-        except (FileNotFoundError, PermissionError):  # no process 1 to be seen: the own namespace is the best there is
-            content = procfs.read(f"{self._proc}/net/dev")
-        return content.decode(errors="replace")
 
 
 def make(host: Host) -> NetworkCollector:
     """Makes the collector of this node's network interfaces."""
-    return NetworkCollector(host.procfs, host.interfaces)
+    return NetworkCollector(NetworkNamespace(host.procfs, in_container=host.in_container), host.interfaces)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from agent.collector import Host
 from agent.host import procfs
 from agent.selection import Selection
 
@@ -64,34 +66,61 @@ def choose(mounts: Iterable[Mount], types: frozenset[str], selection: Selection)
     return sorted(chosen)
 
 
+def below(rootfs: str, mounts: Iterable[Mount]) -> list[Mount]:
+    """Takes the mounts at and below a directory, and names them as seen from there: those of a node, in a container.
+
+    The rest is the container's own: its root, its volumes, the files that its runtime binds into /etc.
+    """
+    prefix = rootfs.rstrip("/")
+    return [
+        mount._replace(mountpoint=mount.mountpoint.removeprefix(prefix) or "/")
+        for mount in mounts
+        if mount.mountpoint == prefix or mount.mountpoint.startswith(f"{prefix}/")
+    ]
+
+
 class MountTable:
     """The mount points to look at, read again only when the kernel says that a mount has changed.
 
-    They are the agent's own mounts (`self`), because it has to reach them to ask how full they are.
+    They come from the agent's own mounts (`self`), in a container from those below `host.rootfs`: process 1 knows the
+    node's too, but a mount that was not propagated to the agent cannot be asked, and asking all the same would give
+    the numbers of what lies under it.
     """
 
-    def __init__(self, proc: str, mounts: Selection, types: Selection) -> None:
-        self._proc = proc
-        self._mounts = mounts
-        self._types = types
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._mountinfo = f"{host.procfs}/self/mountinfo"
+        self._rootfs = os.path.realpath(host.rootfs)
         self._watch: int | None = None
         self._poll = select.poll()
-        self._mountpoints: list[str] = []
+        self._paths: dict[str, str] | None = None
 
-    def mountpoints(self) -> list[str]:
-        """Gives the current mount points; reading a hundred lines of mountinfo is left out while none changes."""
+    def paths(self) -> dict[str, str]:
+        """Gives where the agent reaches each of the node's mount points.
+
+        Reading hundreds of lines of mountinfo is left out while none changes.
+        """
         if self._watch is None:
-            self._watch = os.open(f"{self._proc}/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+            self._watch = os.open(self._mountinfo, os.O_RDONLY | os.O_CLOEXEC)
             self._poll.register(self._watch, select.POLLERR | select.POLLPRI)
-            self._mountpoints = self._read()
-        elif self._poll.poll(0):
-            self._mountpoints = self._read()
-        return self._mountpoints
+        if self._poll.poll(0):
+            self._paths = None
+        if self._paths is None:
+            self._paths = self._read()
+        return self._paths
 
-    def _read(self) -> list[str]:
-        types = disk_types(procfs.read(f"{self._proc}/filesystems"))
-        wanted = frozenset(name for name in types if self._types.takes(name))
-        return choose(parse_mountinfo(procfs.read(f"{self._proc}/self/mountinfo")), wanted, self._mounts)
+    def _read(self) -> dict[str, str]:
+        types = disk_types(procfs.read(f"{self._host.procfs}/filesystems"))
+        wanted = frozenset(name for name in types if self._host.fs_types.takes(name))
+        mounts = below(self._rootfs, parse_mountinfo(procfs.read(self._mountinfo)))
+        if not mounts:
+            raise FileNotFoundError(
+                errno.ENOENT,
+                "nothing is mounted there; AGENT_ROOTFS must be the node's root directory, mounted with its submounts",
+                self._rootfs,
+            )
+        prefix = self._rootfs.rstrip("/")
+        return {mountpoint: prefix + mountpoint for mountpoint in choose(mounts, wanted, self._host.mounts)}
 
 
 def _unescape(field: str) -> str:

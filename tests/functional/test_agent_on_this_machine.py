@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from agent.clock import SystemClock
+from agent.host import mounts
 from agent.registry import make_collectors
 from agent.sampler import Sample, Sampler
 from agent.settings import read_settings
@@ -35,7 +36,7 @@ def meminfo() -> dict[str, int]:
 
 def test_no_collector_fails_here(sampler, sample):
     assert {name: statistics.problem for name, statistics in sampler.statistics.items()} == dict.fromkeys(
-        ("cpu", "memory", "disk", "filesystem", "network", "pressure")
+        ("cpu", "memory", "disk", "filesystem", "network", "pressure", "files", "sockets", "system", "temperature")
     )
     assert not any(statistics.refused for statistics in sampler.statistics.values())
 
@@ -77,14 +78,15 @@ def test_every_whole_disk_is_there_and_no_part_of_one(sample):
     assert set(sample.devices.get("disk", {})) == with_hardware - {"sr0", "fd0"}
 
 
-def test_the_root_file_system_is_as_full_as_psutil_says(sample):
-    root = sample.devices["filesystem"].get("/")
-    if root is None:
-        pytest.skip("the root of this machine is on no disk")
-    usage = psutil.disk_usage("/")
+def test_file_systems_are_as_full_as_psutil_says(sample):
+    on_disks = [part.mountpoint for part in psutil.disk_partitions() if Path(part.mountpoint).is_dir()]
+    assert on_disks, "psutil finds no file system on a disk; this test needs one"
 
-    assert root["used"] == pytest.approx(usage.used, rel=0.02)
-    assert root["full"] == pytest.approx(usage.percent / 100, abs=0.02)
+    for mountpoint, found in sample.devices["filesystem"].items():
+        usage = psutil.disk_usage(mountpoint)
+        assert mountpoint in on_disks
+        assert found["used"] == pytest.approx(usage.used, rel=0.02)
+        assert found["full"] == pytest.approx(usage.percent / 100, abs=0.02)
 
 
 def test_counters_of_interfaces_are_psutils(sampler, sample):
@@ -101,7 +103,39 @@ def test_pressure_is_reported_where_the_kernel_has_it(sample):
     assert ("psi.cpu" in sample.metrics) == (PROC / "pressure/cpu").exists()
 
 
-def test_mounts_are_read_again_only_when_one_changes(sampler):
-    (collector,) = [each for each in sampler._collectors if each.name == "filesystem"]
+def test_faults_and_kills_are_what_proc_says(sampler):
+    plain = dict(line.split() for line in (PROC / "vmstat").read_text().splitlines())
+    read = {reading.key: reading.value for reading in sampler.counters["memory"]}
 
-    assert collector._table._poll.poll(0) == []
+    assert read["oom"] == pytest.approx(int(plain["oom_kill"]), abs=2)
+    assert read["swap.out"] == pytest.approx(int(plain["pswpout"]) * 4096, abs=2**26)
+    assert 0 < read["faults.major"] <= int(plain["pgmajfault"])
+
+
+def test_open_files_sockets_and_uptime_are_what_proc_says(sample):
+    opened, _, limit = (int(text) for text in (PROC / "sys/fs/file-nr").read_text().split())
+    listed = len((PROC / "net/tcp").read_text().splitlines()) + len((PROC / "net/tcp6").read_text().splitlines()) - 2
+
+    assert sample.metrics["fds"] == pytest.approx(opened, abs=max(500, opened // 4))
+    assert sample.metrics["fds.full"] == pytest.approx(opened / limit, abs=0.01)
+    assert sample.metrics["tcp"] + sample.metrics["tcp.time_wait"] == pytest.approx(listed, abs=max(50, listed // 4))
+    assert sample.metrics["sockets"] >= sample.metrics["tcp"] >= 0
+    assert sample.metrics["uptime"] == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=60)
+
+
+def test_temperature_is_there_where_a_sensor_is(sample):
+    sensors = [*Path("/sys/class/hwmon").glob("hwmon*/temp*_input"), *Path("/sys/class/thermal").glob("*/temp")]
+
+    assert ("temperature" in sample.metrics) <= bool(sensors)
+
+
+def test_mounts_are_read_again_only_when_one_changes(monkeypatch):
+    reads = []
+    read = mounts.procfs.read
+    monkeypatch.setattr(mounts.procfs, "read", lambda path: reads.append(path) or read(path))
+    table = mounts.MountTable(read_settings({}, publishing=False).host)
+
+    found = [table.paths() for _ in range(3)]
+
+    assert found[0] == found[1] == found[2] != {}
+    assert reads.count("/proc/self/mountinfo") == 1

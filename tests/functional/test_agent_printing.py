@@ -77,5 +77,5 @@ def test_only_the_chosen_collectors_run(tmp_path):
     assert agent.process.wait(20) == 0
 
     envelope = decode(agent.out.read_bytes())
-    assert {key.partition(".")[0] for key in envelope.metrics} == {"mem", "swap"}
+    assert {key.partition(".")[0] for key in envelope.metrics} == {"mem", "swap", "faults", "oom"}
     assert envelope.devices == {}

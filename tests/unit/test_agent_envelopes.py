@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.envelopes import EnvelopeBuilder, Identity, printable
-from agent.resource import node_resource
 from agent.sampler import Sample
 from telemetry.envelope import Envelope, decode, encode
 from telemetry.rules import MAX_DEVICES
@@ -166,17 +165,3 @@ def test_whatever_is_sampled_receivers_accept_every_envelope(moves, full):
         frame = validate(encode(envelope), START + 600_000)
         assert frame.seq == envelope.seq
         assert decode(encode(envelope)).time == envelope.time
-
-
-def test_the_nodes_constants_are_acceptable():
-    resource = node_resource("pool1")
-
-    envelope = Envelope(*IDENTITY, seq=1, time=[START], metrics={"cpu": [0.5]}, resource=resource)
-    assert validate(encode(envelope), START).resource == resource
-    assert resource["pool"] == "pool1"
-    assert resource["cpus"] >= 1 and resource["memory"] > 2**20 and resource["boot_time"] > 10**9
-    assert "pool" not in node_resource(None)
-
-
-def test_a_long_pool_name_is_cut():
-    assert node_resource("p" * 500)["pool"] == "p" * 128

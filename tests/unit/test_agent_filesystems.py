@@ -8,28 +8,18 @@ import pytest
 from agent.collectors import filesystem
 from agent.collectors.filesystem import (
     DEFAULT_MOUNT_EXCLUDE,
-    DEFAULT_TYPE_EXCLUDE,
     FilesystemCollector,
 )
 from agent.host.mounts import MountTable, choose, disk_types, parse_mountinfo
 from agent.selection import Selection
+from tests.node_tree import FILESYSTEMS, host_of, mountinfo, write
 
-FILESYSTEMS = "nodev\tsysfs\nnodev\ttmpfs\nnodev\toverlay\nnodev\tzfs\n\text4\n\txfs\n\tbtrfs\n\tvfat\n\tsquashfs\n"
 TYPES = disk_types(FILESYSTEMS.encode()) - {"squashfs"}
 NOTHING = Selection("^$")
 
 
-def mountinfo(*mounts: str) -> bytes:
-    """Lines of 'major:minor root mountpoint type source'."""
-    lines = []
-    for number, mount in enumerate(mounts, 20):
-        device_id, root, mountpoint, kind, source = mount.split(" ")
-        lines.append(f"{number} 1 {device_id} {root} {mountpoint} rw,relatime shared:1 - {kind} {source} rw\n")
-    return "".join(lines).encode()
-
-
 def chosen(*mounts: str, selection: Selection = NOTHING) -> list[str]:
-    return choose(parse_mountinfo(mountinfo(*mounts)), TYPES, selection)
+    return choose(parse_mountinfo(mountinfo(*mounts).encode()), TYPES, selection)
 
 
 def test_only_file_systems_on_disks_are_chosen():
@@ -93,7 +83,7 @@ def test_mounts_of_the_node_are_not_excluded_by_default(path):
 
 
 def test_blanks_and_backslashes_in_names_are_understood():
-    (mount,) = parse_mountinfo(mountinfo(r"8:1 / /my\040disk\134x ext4 /dev/sda1"))
+    (mount,) = parse_mountinfo(mountinfo(r"8:1 / /my\040disk\134x ext4 /dev/sda1").encode())
 
     assert mount.mountpoint == "/my disk\\x"
 
@@ -104,14 +94,13 @@ def test_lines_that_are_no_mounts_are_left_out():
 
 @pytest.fixture
 def proc(tmp_path):
-    (tmp_path / "self").mkdir()
-    (tmp_path / "filesystems").write_text(FILESYSTEMS)
+    write(tmp_path / "filesystems", FILESYSTEMS)
     return tmp_path
 
 
-def collector_of(proc, *mounts: str, time_limit: float = 5.0) -> FilesystemCollector:
-    (proc / "self/mountinfo").write_bytes(mountinfo(*mounts))
-    return FilesystemCollector(MountTable(str(proc), NOTHING, Selection(DEFAULT_TYPE_EXCLUDE)), time_limit)
+def collector_of(proc, *mounts: str, time_limit: float = 5.0, rootfs: str = "/") -> FilesystemCollector:
+    write(proc / "self/mountinfo", mountinfo(*mounts))
+    return FilesystemCollector(MountTable(host_of(proc, rootfs=rootfs, mounts=NOTHING)), time_limit)
 
 
 def usage(blocks=1000, free=400, available=300, files=100, files_free=75, size=4096):
@@ -171,9 +160,61 @@ def test_a_hung_mount_costs_its_own_readings_and_is_logged_once(proc, monkeypatc
         if "/dead" in {reading.device for reading in collector.collect()}:
             break
 
-    assert [record.getMessage() for record in caplog.records] == ["filesystem_hangs", "filesystem_answers_again"]
+    assert [record.getMessage() for record in caplog.records] == ["filesystem_left_out", "filesystem_problem_over"]
+    assert (caplog.records[0].mountpoint, caplog.records[0].problem[:8]) == ("/dead", "it hangs")
+
+
+def test_a_file_system_that_may_not_be_asked_is_named_once_and_its_neighbours_are_read(proc, monkeypatch, caplog):
+    def statvfs(path):
+        if path == "/secret":
+            raise PermissionError(13, "Permission denied", path)
+        return usage()
+
+    monkeypatch.setattr(filesystem.os, "statvfs", statvfs)
+    collector = collector_of(proc, "8:1 / /secret ext4 /dev/sda1", "8:2 / /open ext4 /dev/sdb1")
+
+    for _ in range(3):
+        assert {reading.device for reading in collector.collect()} == {"/open"}
+    monkeypatch.setattr(filesystem.os, "statvfs", lambda path: usage())
+    caplog.set_level("INFO")
+    assert {reading.device for reading in collector.collect()} == {"/open", "/secret"}
+
+    assert [record.getMessage() for record in caplog.records] == ["filesystem_left_out", "filesystem_problem_over"]
+    assert caplog.records[0].problem == "PermissionError: [Errno 13] Permission denied: '/secret'"
+
+
+@pytest.mark.parametrize("rootfs", ["/host/root", "/host/root/"])
+def test_a_container_reports_the_nodes_mounts_by_the_nodes_names_and_none_of_its_own(proc, monkeypatch, rootfs):
+    asked = []
+    monkeypatch.setattr(filesystem.os, "statvfs", lambda path: asked.append(path) or usage())
+    collector = collector_of(
+        proc,
+        "0:200 / / overlay overlay",
+        "8:1 /var/lib/kubelet/pods/1/etc-hosts /etc/hosts ext4 /dev/sda1",
+        "8:99 / /spool ext4 /dev/sdz",
+        "8:1 / /host/root ext4 /dev/sda1",
+        "8:1 /var/lib/kubelet /host/root/var/lib/kubelet ext4 /dev/sda1",
+        "8:17 / /host/root/mnt ext4 /dev/sdb1",
+        "8:98 / /host/rootless ext4 /dev/sdy",
+        rootfs=rootfs,
+    )
+
+    assert {reading.device for reading in collector.collect()} == {"/", "/mnt"}
+    assert asked == ["/host/root/", "/host/root/mnt"]
+
+
+def test_a_root_directory_that_is_not_mounted_is_an_error_until_it_is(proc, monkeypatch):
+    monkeypatch.setattr(filesystem.os, "statvfs", lambda path: usage())
+    collector = collector_of(proc, "8:1 / / ext4 /dev/sda1", rootfs="/host/root")
+
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError, match=r"AGENT_ROOTFS must be the node's root.*'/host/root'"):
+            list(collector.collect())
+    write(proc / "self/mountinfo", mountinfo("8:1 / /host/root ext4 /dev/sda1"))
+
+    assert {reading.device for reading in collector.collect()} == {"/"}
 
 
 def test_no_mountinfo_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        list(FilesystemCollector(MountTable(str(tmp_path), NOTHING, NOTHING), 1.0).collect())
+        list(FilesystemCollector(MountTable(host_of(tmp_path)), 1.0).collect())

@@ -1,12 +1,17 @@
 """Settings from the environment: what is right, and everything that is wrong at once."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.settings import KNOWN, Settings, name_from_hostname, read_settings
+from agent.collector import Kubelet
+from agent.registry import built_in, enabled_by_default
+from agent.settings import KNOWN, Listen, Settings, name_from_hostname, read_settings
 from telemetry.errors import SettingsError
 from telemetry.rules import NAME_PATTERN
+from tests.node_tree import NodeTree
 
 CONNECTION = (
     "Endpoint=sb://localhost:5672;SharedAccessKeyName=name;SharedAccessKey=very-secret;UseDevelopmentEmulator=true;"
@@ -36,10 +41,19 @@ def test_the_defaults_are_ten_and_thirty_seconds():
     assert settings.spool.max_bytes == 64 * 1024 * 1024
     assert settings.spool.max_age == 86_400
     assert settings.host.procfs == "/proc"
-    assert settings.pool is settings.status_file is None
+    assert settings.pool is settings.status_file is settings.listen is None
+    assert settings.collectors == enabled_by_default() and "kubernetes" not in settings.collectors
+    assert not settings.host.in_container
 
 
-def test_everything_can_be_set():
+@pytest.fixture
+def tree(tmp_path) -> NodeTree:
+    tree = NodeTree(tmp_path)
+    tree.basics()
+    return tree
+
+
+def test_everything_can_be_set(tree):
     settings = read(
         AGENT_NODE="Node_1.x",
         AGENT_POOL="pool1",
@@ -57,7 +71,14 @@ def test_everything_can_be_set():
         AGENT_MOUNT_EXCLUDE="^/mnt",
         AGENT_FS_TYPE_EXCLUDE="^xfs$",
         AGENT_NET_EXCLUDE="^eth",
-        AGENT_PROCFS="/tmp",
+        AGENT_PROCFS=f"{tree.proc}/",
+        AGENT_SYSFS=str(tree.sys),
+        AGENT_ROOTFS=str(tree.root),
+        AGENT_HTTP_LISTEN="0.0.0.0:9464",
+        AGENT_KUBELET_URL="https://10.0.0.4:10250/",
+        AGENT_KUBELET_TOKEN_FILE="/token",
+        AGENT_KUBELET_CA_FILE="/ca.crt",
+        AGENT_KUBELET_VERIFY="False",
     )
 
     assert (settings.node, settings.pool, settings.samples_per_envelope) == ("Node_1.x", "pool1", 120)
@@ -68,6 +89,11 @@ def test_everything_can_be_set():
     assert settings.collectors == ("memory", "cpu")
     assert settings.host.disks.exclude == "^sd"
     assert str(settings.status_file) == "/tmp/status.json"
+    host = settings.host
+    assert (host.procfs, host.sysfs, host.rootfs) == (str(tree.proc), str(tree.sys), str(tree.root))
+    assert host.in_container
+    assert settings.listen == Listen("0.0.0.0", 9464)
+    assert host.kubelet == Kubelet("https://10.0.0.4:10250", Path("/token"), Path("/ca.crt"), verify=False)
 
 
 @pytest.mark.parametrize(("sample", "publish", "count"), [("0.1", "0.3", 3), ("10", "35", 3), ("7", "7", 1)])
@@ -129,6 +155,11 @@ def test_all_problems_are_reported_at_once():
             "AGENT_LOG_LEVEL": "loud",
             "AGENT_PROCFS": "/no/such/directory",
             "AGENT_SPOOL_MAX_BYTES": "1",
+            "AGENT_NET_INCLUDE": "^eth",
+            "AGENT_NET_EXCLUDE": "^lo$",
+            "AGENT_HTTP_LISTEN": "9464",
+            "AGENT_KUBELET_URL": "10.0.0.4",
+            "AGENT_KUBELET_VERIFY": "maybe",
         }
     )
 
@@ -140,7 +171,12 @@ def test_all_problems_are_reported_at_once():
         "AGENT_COLLECTORS",
         "AGENT_LOG_LEVEL",
         "AGENT_PROCFS",
+        "AGENT_ROOTFS",
         "AGENT_DISK_EXCLUDE",
+        "AGENT_NET_INCLUDE",
+        "AGENT_KUBELET_URL",
+        "AGENT_KUBELET_VERIFY",
+        "AGENT_HTTP_LISTEN",
         "AGENT_SPOOL_MAX_BYTES",
         "EVENTHUB_CONNECTION_STRING",
     ]
@@ -234,3 +270,148 @@ def test_neither_summary_nor_representation_shows_the_key():
 
 def test_an_interval_that_cannot_be_used_is_not_compared_with_the_other():
     assert problem(AGENT_SAMPLE_INTERVAL="0", AGENT_PUBLISH_INTERVAL="1").startswith("AGENT_SAMPLE_INTERVAL")
+
+
+@pytest.mark.parametrize("pair", ["AGENT_DISK", "AGENT_MOUNT", "AGENT_FS_TYPE", "AGENT_NET"])
+def test_including_and_excluding_at_once_is_refused(pair):
+    assert f"{pair}_INCLUDE and {pair}_EXCLUDE are both set" in problem(
+        **{f"{pair}_INCLUDE": "^a", f"{pair}_EXCLUDE": "^b"}
+    )
+
+
+def test_what_is_included_replaces_the_defaults():
+    host = read(AGENT_NET_INCLUDE="^(eth0|docker0)$", AGENT_DISK_EXCLUDE="^sdb$").host
+
+    assert [name for name in ("eth0", "eth1", "docker0", "lo") if host.interfaces.takes(name)] == ["eth0", "docker0"]
+    assert [name for name in ("sda", "sda1", "sdb") if host.disks.takes(name)] == ["sda", "sda1"]
+
+
+@pytest.mark.parametrize("pattern", ["(", "[a", "*", "a{99999999999}", "(?P<a>x)(?P<a>y)"])
+@pytest.mark.parametrize("variable", ["AGENT_DISK_INCLUDE", "AGENT_MOUNT_EXCLUDE"])
+def test_a_pattern_that_is_no_regular_expression_is_refused_with_the_reason(variable, pattern):
+    text = problem(**{variable: pattern})
+
+    assert text.startswith(f"{variable} must be a regular expression (") and repr(pattern) in text
+
+
+def test_default_stands_for_the_collectors_that_run_by_themselves():
+    default = enabled_by_default()
+
+    assert read(AGENT_COLLECTORS="default").collectors == default
+    assert read(AGENT_COLLECTORS="network, default,network").collectors == (
+        "network",
+        *(name for name in default if name != "network"),
+    )
+
+
+@pytest.mark.parametrize("value", ["cpu,gpu", "CPU", ",", "cpu memory", "no.such.plugin", "../cpu", "__init__"])
+def test_collectors_that_are_not_there_are_refused_with_the_list_of_those_that_are(value):
+    text = problem(AGENT_COLLECTORS=value)
+
+    assert text.endswith(f"got {value!r}")
+    assert all(name in text for name in ("default", *built_in()))
+
+
+@pytest.mark.parametrize("variable", ["AGENT_PROCFS", "AGENT_SYSFS", "AGENT_ROOTFS"])
+def test_a_place_of_the_node_that_is_no_directory_is_refused(variable, tmp_path):
+    (tmp_path / "file").touch()
+
+    for path in (tmp_path / "file", tmp_path / "missing"):
+        environ = {**MINIMUM, "AGENT_COLLECTORS": "cpu", variable: str(path)}
+        assert problems(environ) == [f"{variable} must be a directory that exists, got {str(path)!r}"]
+
+
+@pytest.mark.parametrize("missing", ["stat", "meminfo"])
+def test_a_directory_that_is_no_proc_file_system_is_refused(tree, missing):
+    (tree.proc / missing).unlink()
+
+    assert problem(AGENT_PROCFS=str(tree.proc), AGENT_ROOTFS=str(tree.root)) == (
+        f"AGENT_PROCFS must be where the node's /proc is mounted, got {str(tree.proc)!r}, where no stat and meminfo "
+        "can be read"
+    )
+
+
+def test_a_container_without_the_nodes_root_is_refused_unless_file_systems_are_not_asked_for(tree):
+    text = problem(AGENT_PROCFS=str(tree.proc))
+
+    assert text.startswith("AGENT_ROOTFS must be where the node's root directory is mounted")
+    assert read(AGENT_PROCFS=str(tree.proc), AGENT_COLLECTORS="cpu,network").host.in_container
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [("127.0.0.1:0", "127.0.0.1", 0), ("[::]:9464", "::", 9464), ("localhost:65535", "localhost", 65535)],
+)
+def test_where_to_listen_is_a_host_and_a_port(text, host, port):
+    assert read(AGENT_HTTP_LISTEN=text).listen == Listen(host, port)
+
+
+@pytest.mark.parametrize(
+    "text", ["9464", ":9464", "0.0.0.0", "0.0.0.0:65536", "0.0.0.0:-1", "0.0.0.0:http", "::9464", "http://0.0.0.0:9464"]
+)
+def test_where_to_listen_that_is_no_host_and_port_is_refused(text):
+    assert problem(AGENT_HTTP_LISTEN=text).startswith("AGENT_HTTP_LISTEN must be HOST:PORT")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.4:10250",
+        "10.0.0.4:10250",
+        "https://10.0.0.4",
+        "https://10.0.0.4:0",
+        "https://10.0.0.4:65536",
+        "https://fd00::4:10250",
+        "https://10.0.0.4:10250/stats",
+        "https://user@10.0.0.4:10250",
+        "https://:10250",
+    ],
+)
+def test_a_kubelet_address_that_is_none_is_refused(url):
+    assert problem(AGENT_KUBELET_URL=url) == (
+        f"AGENT_KUBELET_URL must be https://HOST:PORT without a path, an IPv6 address in brackets, got {url!r}"
+    )
+
+
+def test_an_ipv6_kubelet_is_named_in_brackets():
+    assert read(AGENT_KUBELET_URL="https://[fd00::4]:10250").host.kubelet.url == "https://[fd00::4]:10250"
+
+
+def test_the_kubernetes_collector_needs_the_kubelets_address_and_its_files(tmp_path):
+    found = problems({**MINIMUM, "AGENT_COLLECTORS": "kubernetes"})
+    assert [text.split(" ")[0] for text in found] == [
+        "AGENT_KUBELET_URL",
+        "AGENT_KUBELET_TOKEN_FILE",
+        "AGENT_KUBELET_CA_FILE",
+    ]
+
+    (tmp_path / "token").touch()
+    settings = read(
+        AGENT_COLLECTORS="kubernetes",
+        AGENT_KUBELET_URL="https://node:10250",
+        AGENT_KUBELET_TOKEN_FILE=str(tmp_path / "token"),
+        AGENT_KUBELET_VERIFY="false",
+    )
+    assert settings.collectors == ("kubernetes",)
+
+
+@pytest.mark.parametrize("endpoint", ["sb://[", "sb://", "", "sb:///x", "sb://]x["])
+def test_an_endpoint_that_is_no_address_is_refused_without_showing_it(endpoint):
+    text = f"Endpoint={endpoint};SharedAccessKeyName=n;SharedAccessKey=very-secret"
+
+    assert problem(EVENTHUB_CONNECTION_STRING=text) == (
+        "EVENTHUB_CONNECTION_STRING must have Endpoint=sb://HOST/ (its value is not shown)"
+    )
+
+
+LIKELY = st.sampled_from(
+    ["", "0", "-1", "1e999", "nan", "true", "/", "cpu", "(", "a,b", "https://x", "0.0.0.0:1", "\x00"]
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(KNOWN)), LIKELY | st.text(max_size=20)))
+def test_whatever_is_set_is_used_or_refused_with_its_name(environ):
+    try:
+        read_settings({**MINIMUM, **environ}, publishing=True)
+    except SettingsError as error:
+        assert all(text.startswith(("AGENT_", "EVENTHUB_")) for text in error.problems)
