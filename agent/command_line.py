@@ -13,20 +13,25 @@ import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import psutil
+from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.clock import Clock, SystemClock
+from agent.collector import Collector
 from agent.envelopes import EnvelopeBuilder, Identity
 from agent.json_logs import configure_logging
 from agent.registry import make_collectors
 from agent.resource import node_resource
 from agent.sampler import Sample, Sampler
 from agent.sampling import SamplingLoop
-from agent.settings import Settings, read_settings
+from agent.settings import Listen, Settings, read_settings
 from telemetry.envelope import Envelope
 from telemetry.errors import SettingsError
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from agent.service import Parts, Service
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +46,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     configure_logging("info")
     try:
         settings = read_settings(environ, publishing=not (chosen.once or chosen.stdout))
-    except SettingsError as error:
-        log.error("settings_unusable", extra={"problems": error.problems})
-        return EXIT_UNUSABLE_SETTINGS
-    configure_logging(settings.log_level)
-    try:
+        configure_logging(settings.log_level)
         if chosen.check:
             print(json.dumps(settings.summary(), indent=2))
         elif chosen.once:
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             _print_lines(settings)
         else:
             _publish(settings)
+    except SettingsError as error:
+        log.error("settings_unusable", extra={"problems": error.problems})
+        return EXIT_UNUSABLE_SETTINGS
     except Exception:
         log.critical("crashed", exc_info=True)
         return EXIT_CRASHED
@@ -118,9 +122,11 @@ def _publish(settings: Settings) -> None:
     from agent.status_file import StatusFile
 
     assert settings.hub is not None, "read_settings asks for it"
+    listening = _listen(settings.listen)
     clock, instance = SystemClock(), _new_instance()
     log.info("started", extra={"version": __version__, "instance": instance, **settings.summary()})
-    sampler = _make_sampler(settings, clock)
+    collectors = make_collectors(settings.collectors, settings.host)
+    sampler = Sampler(collectors, clock, settings.sample_interval)
     parts = Parts(
         clock=clock,
         sampler=sampler,
@@ -140,6 +146,8 @@ def _publish(settings: Settings) -> None:
         publish_delay=settings.publish_spread * node_share(settings.node),
         status_file=StatusFile(settings.status_file) if settings.status_file else None,
     )
+    if listening is not None:
+        _answer(listening, settings, parts, service, collectors)
     # Not asyncio.run: it waits for threads, such as one in a name lookup that hangs, and the agent must end in time.
     loop = asyncio.new_event_loop()
     try:
@@ -148,20 +156,58 @@ def _publish(settings: Settings) -> None:
         loop.close()
 
 
+def _listen(address: Listen | None) -> socket | None:
+    """Takes the port at once: what cannot be scraped and probed as it is told to does not start."""
+    if address is None:
+        return None
+    from agent.observe.server import listen
+
+    try:
+        return listen(address.host, address.port)
+    except OSError as error:
+        raise SettingsError(
+            [
+                "AGENT_HTTP_LISTEN must be an address of this machine and a port that nobody listens on, "
+                f"got {address.host}:{address.port}: {error.strerror or error}"
+            ]
+        ) from error
+
+
+def _answer(
+    listening: socket, settings: Settings, parts: Parts, service: Service, collectors: Sequence[Collector]
+) -> None:
+    """Serves /metrics, /healthz and /readyz until the process ends."""
+    from agent.observe.agent_metrics import AgentMetrics
+    from agent.observe.endpoint import Endpoint
+    from agent.observe.health import Health, Limits
+    from agent.observe.metrics import Metrics
+    from agent.observe.node_metrics import NodeMetrics
+    from agent.observe.server import HttpServer
+    from agent.observe.sources import Sources
+
+    sources = Sources(lambda: parts.sampler.latest, lambda: service.progress, lambda: parts.sampling.missed)
+    limits = Limits.of(settings.sample_interval, settings.publish_interval, settings.publish_spread)
+    health = Health(parts.clock, sources, limits)
+    agent = AgentMetrics(sources, parts.builder.identity, parts.builder.resource())
+    metrics = Metrics(parts.clock, health, NodeMetrics(collectors), agent)
+    server = HttpServer(listening, Endpoint(metrics, health))
+    server.start()
+    log.info("http_listening", extra={"address": server.address})
+
+
 def node_share(node: str) -> float:
     """Gives a number in [0, 1) that differs from node to node and never changes for one."""
     return zlib.crc32(node.encode()) / 2**32
 
 
 def _make_sampler(settings: Settings, clock: Clock) -> Sampler:
-    psutil.PROCFS_PATH = settings.host.procfs  # one path for the whole process
     return Sampler(make_collectors(settings.collectors, settings.host), clock, settings.sample_interval)
 
 
 def _make_builder(settings: Settings, instance: str) -> EnvelopeBuilder:
     return EnvelopeBuilder(
         Identity(settings.cluster, settings.node, instance),
-        lambda: node_resource(settings.pool),
+        lambda: node_resource(settings.host, settings.node, settings.pool),
         samples_per_envelope=settings.samples_per_envelope,
         publish_interval=settings.publish_interval,
     )

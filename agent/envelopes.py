@@ -43,8 +43,8 @@ class EnvelopeBuilder:
         samples_per_envelope: int,
         publish_interval: float,
     ) -> None:
-        self._identity = identity
-        self._resource = resource
+        self.identity = identity
+        self.resource = resource
         self._full = samples_per_envelope
         self._longest_ms = publish_interval * 1000
         self._samples: list[Sample] = []
@@ -80,12 +80,12 @@ class EnvelopeBuilder:
         samples, self._samples, self._numbers = self._samples, [], 0
         self.seq += 1
         return Envelope(
-            *self._identity,
+            *self.identity,
             seq=self.seq,
             time=[sample.time for sample in samples],
             metrics=_node_columns(samples),
             devices=self._devices(samples),
-            resource=self._resource() if self.seq % RESOURCE_EVERY == 1 else None,
+            resource=self.resource() if self.seq % RESOURCE_EVERY == 1 else None,
         )
 
     def _devices(self, samples: Sequence[Sample]) -> Devices:
