@@ -15,11 +15,11 @@ NODES ?= 1000
 MINUTES ?= 5
 SEED ?=
 
-.PHONY: help setup run test test-unit test-functional test-e2e check generated bench oracle soak format clean
+.PHONY: help setup run test test-unit test-functional test-e2e check generated bench bench-agent oracle soak format clean
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "  variables: PYTHON=/path (setup)  ARGS='...' (run, bench, oracle, soak)  JOBS=4 (unit tests)  NODES MINUTES (soak)  SEED (oracle)"
+	@echo "  variables: PYTHON=/path (setup)  ARGS='...' (run, bench, bench-agent, oracle, soak)  JOBS=4 (unit tests)  NODES MINUTES (soak)  SEED (oracle)"
 
 setup: ## make .venv and node_modules; quick where they are up to date
 	@tools/setup.sh $(if $(filter setup,$(MAKECMDGOALS)),--tell)
@@ -53,6 +53,9 @@ generated: setup ## write the generated files anew
 
 bench: setup ## speed and size: bench/results.json
 	@$(PYTHON_IN_VENV) -m bench.run $(ARGS)
+
+bench-agent: setup ## the agent beside Debian's node_exporter: CPU, memory, size (root, for the AKS-shaped host)
+	@$(PYTHON_IN_VENV) -m bench.agent.run $(ARGS)
 
 oracle: setup ## kill everything, lose nothing: compares what was acknowledged with what is stored
 	@$(PYTHON_IN_VENV) -m bench.oracle $(if $(SEED),--seed $(SEED)) $(ARGS)

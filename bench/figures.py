@@ -22,6 +22,11 @@ class Figures:
         self._values[name] = (value, unit)
         print(f"{name} {_shown(value)} {unit}", flush=True)
 
+    def value(self, name: str) -> float | None:
+        """A figure that was added; None where it was not."""
+        value, _ = self._values.get(name, (None, ""))
+        return value
+
     def write(self, path: Path = RESULTS) -> None:
         """Replaces the results file."""
         document = {

@@ -123,14 +123,15 @@ class Witnesses:
         async with client:
             for partition, end in sorted(last.items()):
                 if end >= 0:
-                    log += await _read_partition(client, partition, end)
+                    log += await read_partition(client, partition, end)
         return log
 
     def _get(self, path: str, key: str) -> dict[str, Any]:
         return _load(urllib.request.Request(self._stack.functions_url + path, headers={"x-functions-key": key}))
 
 
-async def _read_partition(client: EventHubConsumerClient, partition: str, end: int) -> list[Logged]:
+async def read_partition(client: EventHubConsumerClient, partition: str, end: int) -> list[Logged]:
+    """The events of a partition from its beginning to the sequence number `end`."""
     found: list[Logged] = []
     complete = asyncio.Event()
 
