@@ -19,7 +19,8 @@ MAX_BATCH_COUNT = 100
 MAX_BATCH_BYTES = 200_000
 """One acknowledgement at a time covers so much: a lost one duplicates no more, and any tier's link takes it."""
 FIRST_RETRY = 1.0
-LONGEST_RETRY = 60.0
+LONGEST_RETRY = 30.0
+"""As often as there is something new to publish: an outage does not multiply the attempts of a cluster."""
 RETRY_WHILE_FINISHING = 0.25
 
 WHAT_TO_DO = {
@@ -37,7 +38,7 @@ SEND_LESS_AT_ONCE = "lower AGENT_PUBLISH_INTERVAL, or leave devices out (AGENT_.
 
 
 def backoff(failures: int, jitter: Callable[[], float] = random.random) -> float:
-    """Gives the seconds to wait after so many failures in a row: doubling from 1 s to 60 s, less up to half of it.
+    """Gives the seconds to wait after so many failures in a row: doubling from 1 s to 30 s, less up to half of it.
 
     The random share keeps a whole cluster from coming back at the same instant.
     """

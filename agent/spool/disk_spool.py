@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 MAX_MEMORY_BYTES = 4 * 1024 * 1024
 """How much may wait in memory while the disk fails: half a day of the default intervals."""
+GRACE = 60.0
+"""So many seconds of this process what was left behind is not too old: the wall clock may be wrong at its start."""
 MAX_FILES_AT_ONCE = 100
 """How many files an append writes or removes that the disk did not take earlier; the rest is for the next one."""
 
@@ -27,10 +29,12 @@ class _Entry:
     since: float
     """On the monotonic clock."""
     appended_ms: int
-    """On the wall clock; only the next process uses it."""
+    """On the wall clock."""
     size: int
     file: SpoolFile | None = None
     body: bytes = b""
+    left_behind: bool = False
+    """Whether it is from an earlier process."""
 
 
 class DiskSpool:
@@ -41,7 +45,8 @@ class DiskSpool:
     recognise as duplicates.
 
     Within a process envelopes age by the monotonic clock. How old those are that an earlier process has left behind
-    is taken from the wall clock once, at the start; what it says to be from the future is of age 0.
+    only the wall clock knows: the lower of its word at the start and now counts, what it says to be from the future
+    is of age 0 at the start, and before any is too old, this process has had a minute to send it.
     """
 
     @classmethod
@@ -66,6 +71,7 @@ class DiskSpool:
         self._disk_failing = False
         self._drops = Drops()
         self._next = 1
+        self._opened = clock.monotonic()
 
     @property
     def drops(self) -> Mapping[DropReason, int]:
@@ -119,7 +125,7 @@ class DiskSpool:
     def oldest_age(self) -> float:
         """Gives the seconds for which the oldest envelope has waited; 0 when none waits."""
         entry = next(iter(self._entries.values()), None)
-        return self._clock.monotonic() - entry.since if entry else 0.0
+        return self._age(entry) if entry else 0.0
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Removes envelopes that were acknowledged or can never be sent; numbers it does not have are ignored."""
@@ -136,13 +142,12 @@ class DiskSpool:
         except OSError as error:
             self._report_failure(error)
             return
-        now, now_ms = self._clock.monotonic(), self._clock.epoch_ms()
+        now_ms = self._clock.epoch_ms()
         for file in found.whole:
             # Not simply the file's number: two processes that shared the directory have used some of them twice.
             number = max(file.number, self._next)
-            self._entries[number] = _Entry(
-                now - max(0, now_ms - file.appended_ms) / 1000, file.appended_ms, file.size, file
-            )
+            since = self._opened - max(0, now_ms - file.appended_ms) / 1000
+            self._entries[number] = _Entry(since, file.appended_ms, file.size, file, left_behind=True)
             self._bytes += file.size
             self._next = number + 1
         for name in found.damaged:
@@ -198,14 +203,28 @@ class DiskSpool:
     def _drop_over_bounds(self) -> None:
         """Drops the oldest envelopes until the bounds hold."""
         while self._entries:
+            number, entry = next(iter(self._entries.items()))
             if self._bytes > self._max_bytes:
-                self._drop(next(iter(self._entries)), DropReason.OVER_BYTES)
-            elif self.oldest_age() > self._max_age:
-                self._drop(next(iter(self._entries)), DropReason.OVER_AGE)
+                self._drop(number, DropReason.OVER_BYTES)
+            elif self._too_old(entry):
+                self._drop(number, DropReason.OVER_AGE)
             else:
                 break
         while self._memory_bytes > MAX_MEMORY_BYTES:
             self._drop(next(iter(self._in_memory)), DropReason.MEMORY_FULL)
+
+    def _too_old(self, entry: _Entry) -> bool:
+        if entry.left_behind and self._clock.monotonic() - self._opened < GRACE:
+            return False
+        return self._age(entry) > self._max_age
+
+    def _age(self, entry: _Entry) -> float:
+        age = self._clock.monotonic() - entry.since
+        if entry.left_behind:
+            by_wall_clock = (self._clock.epoch_ms() - entry.appended_ms) / 1000
+            if 0 <= by_wall_clock < age:
+                return by_wall_clock
+        return age
 
     def _drop(self, number: int, reason: DropReason) -> None:
         self._drops.add(reason, envelopes=len(self._entries), bytes=self._bytes)

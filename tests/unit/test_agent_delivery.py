@@ -275,8 +275,8 @@ async def test_finishing_with_nothing_to_send_returns_at_once(bench):
     assert bench.publisher.calls == 0
 
 
-def test_the_wait_doubles_up_to_a_minute_and_varies():
-    assert [backoff(n, jitter=lambda: 0.0) for n in (1, 2, 3, 6, 7, 8, 1000)] == [1, 2, 4, 32, 60, 60, LONGEST_RETRY]
+def test_the_wait_doubles_up_to_half_a_minute_and_varies():
+    assert [backoff(n, jitter=lambda: 0.0) for n in (1, 2, 3, 5, 6, 7, 1000)] == [1, 2, 4, 16, 30, 30, LONGEST_RETRY]
     assert backoff(1, jitter=lambda: 1.0) == 0.5
     assert len({backoff(5) for _ in range(20)}) > 1
 

@@ -93,9 +93,45 @@ def test_age_and_bytes_are_bounded_across_restarts(start, clock):
     clock.advance(200)
 
     second = start(max_bytes=1000)
-
     assert bodies(second) == [b"y" * 900]
-    assert second.dropped == 2
+    assert second.drops[DropReason.OVER_BYTES] == second.dropped == 2
+
+    clock.advance(399)
+    assert bodies(second) == [b"y" * 900]
+    clock.advance(2)
+    assert bodies(second) == []
+    assert second.drops[DropReason.OVER_AGE] == 1
+
+
+def test_what_was_left_behind_too_long_ago_has_a_minute_to_be_sent(start, clock):
+    start().append(b"old")
+    clock.advance(100_000)
+
+    spool = start(max_age=600)
+    spool.append(b"new")
+    clock.advance(59)
+    assert bodies(spool) == [b"old", b"new"]
+    clock.advance(2)
+
+    assert bodies(spool) == [b"new"]
+    assert spool.drops[DropReason.OVER_AGE] == 1
+
+
+def test_a_wall_clock_that_was_wrong_at_the_start_and_is_put_right_drops_nothing(start, clock):
+    start().append(b"one")
+    clock.advance(100)
+    clock.step_wall_clock(86_400 * 365)
+    spool = start(max_age=600)
+    clock.advance(30)
+    assert spool.oldest_age() > 86_400
+
+    clock.step_wall_clock(-86_400 * 365)
+    clock.advance(400)
+
+    assert bodies(spool) == [b"one"]
+    assert spool.oldest_age() == pytest.approx(530)
+    clock.advance(100)
+    assert bodies(spool) == []
 
 
 def test_a_file_that_somebody_else_has_sent_is_skipped(start, directory):
