@@ -19,6 +19,7 @@ from bench.agent.image import SUMMARY, image_sizes
 from bench.agent.memory import growth_kib, resident
 from bench.agent.programs import Unmeasurable
 from bench.agent.start import import_ms
+from bench.catch_up import measure_catch_up
 from bench.figures import Figures
 
 RESULTS = Path("bench/results-agent.json")
@@ -49,6 +50,8 @@ def main() -> int:
     try:
         _cpu(figures, tell, quick=options.quick, aks=not options.skip_aks)
         _memory(figures, tell, quick=options.quick)
+        for figure in measure_catch_up(tell):
+            figures.add(*figure)
     except Unmeasurable as error:
         print(f"bench-agent: {error}", file=sys.stderr)
         return 1
