@@ -175,9 +175,8 @@ class KubeletClient:
                 )
             case ssl.SSLCertVerificationError():
                 return (
-                    f"shows a certificate that AGENT_KUBELET_CA_FILE does not vouch for ({error.verify_message}); "
-                    "name its CA, on AKS turn on kubelet serving certificate rotation, or accept any "
-                    "certificate with AGENT_KUBELET_VERIFY=false"
+                    f"shows a certificate not signed by AGENT_KUBELET_CA_FILE ({error.verify_message}); name its CA, "
+                    "on AKS turn on kubelet serving certificate rotation, or trust any with AGENT_KUBELET_VERIFY=false"
                 )
             case ssl.SSLError():
                 return f"does not speak TLS as it should ({error.reason or error})"

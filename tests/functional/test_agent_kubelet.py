@@ -149,7 +149,7 @@ class TestCertificates:
 
         text = refusal(KubeletClient(other.settings(ca_file=kubelet.ca_file), SECONDS))
 
-        assert "certificate that AGENT_KUBELET_CA_FILE does not vouch for" in text
+        assert "certificate not signed by AGENT_KUBELET_CA_FILE" in text
         assert "kubelet serving certificate rotation" in text
         assert "AGENT_KUBELET_VERIFY=false" in text
         assert other.counts()["requests"] == 0, "the token has not been shown to it"

@@ -15,7 +15,9 @@ START = datetime(2026, 11, 1)
 KEYS = {"TimeGenerated": "datetime", "WindowStart": "datetime", "Cluster": "string", "Node": "string"}
 RUN_COUNTS = ("Received", "Stored", "Duplicates", "DeadLettered")
 COLUMNS = {
-    "NodeMetrics_CL": KEYS | {"Revision": "long", "CpuAvg": "real", "Disks": "dynamic"},
+    "NodeMetrics_CL": KEYS
+    | {"Pool": "string", "Revision": "long", "CpuAvg": "real"}
+    | dict.fromkeys(("Disks", "Pods", "Custom"), "dynamic"),
     "NodeAnomalies_CL": KEYS | {"Revision": "long", "Metric": "string", "Kind": "string", "Score": "real"},
     "DeadLetters_CL": {
         "TimeGenerated": "datetime",
@@ -78,6 +80,59 @@ def test_node_metrics_reads_each_window_once_at_its_highest_revision(workspace):
     assert [(row["Revision"], row["CpuAvg"], row["Disks"]) for row in rows] == [(6, 0.6, None), (1, 0.1, None)]
     assert set(rows[0]) == set(COLUMNS["NodeMetrics_CL"])
     assert list(rows[0])[:4] == ["Cluster", "Node", "WindowStart", "Revision"]
+
+
+def test_pod_metrics_has_a_row_for_each_pod_of_each_window(workspace):
+    window = {"Cluster": "c", "Node": "n", "Pool": "p", "WindowStart": at(0), "Revision": 1}
+    web = {"Device": "shop/web-0", "Cpu": 0.25, "Memory": 100, "Receive": 1.5, "Transmit": None, "Volume": 0.5}
+    workspace.post(
+        "NodeMetrics_CL",
+        window | {"Pods": [{"Device": "gone/gone", "Cpu": 9}]},
+        window | {"Revision": 2, "Pods": [web | {"Storage": 7, "Restarts": 2}, {"Device": "kube-system/proxy"}]},
+        window | {"Node": "without the collector"},
+        window | {"Node": "without pods", "Pods": []},
+    )
+
+    rows = workspace.ask("PodMetrics() | order by Pod asc")
+
+    assert [(row["Node"], row["Namespace"], row["Pod"]) for row in rows] == [
+        ("n", "kube-system", "proxy"),
+        ("n", "shop", "web-0"),
+    ]
+    assert rows[1] == {
+        "TimeGenerated": START,
+        "WindowStart": START,
+        "Cluster": "c",
+        "Node": "n",
+        "Pool": "p",
+        "Namespace": "shop",
+        "Pod": "web-0",
+        "Cpu": 0.25,
+        "Memory": 100.0,
+        "Receive": 1.5,
+        "Transmit": None,
+        "Volume": 0.5,
+        "Storage": 7.0,
+        "Restarts": 2.0,
+    }
+
+
+def test_custom_metrics_has_a_row_for_each_metric_and_device(workspace):
+    window = {"Cluster": "c", "Node": "n", "Pool": "p", "WindowStart": at(0), "Revision": 1}
+    values = {"acme.jobs": 3, "acme.gpu.utilization/gpu0": 0.5, "acme.queue.length/mail/out": 7}
+    workspace.post(
+        "NodeMetrics_CL",
+        window | {"Custom": [{"Device": name, "Value": value} for name, value in values.items()]},
+        window | {"Node": "without plug-ins"},
+    )
+
+    rows = workspace.ask("CustomMetrics()")
+
+    assert sorted((row["Node"], row["Metric"], row["Device"], row["Value"]) for row in rows) == [
+        ("n", "acme.gpu.utilization", "gpu0", 0.5),
+        ("n", "acme.jobs", "", 3.0),
+        ("n", "acme.queue.length", "mail/out", 7.0),
+    ]
 
 
 def test_node_anomalies_keeps_metrics_and_kinds_apart(workspace):
