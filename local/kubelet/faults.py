@@ -42,10 +42,14 @@ class FaultOrder:
         unknown = set(document) - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(asdict(cls()))}")
-        if document.get("fault", "none") not in set(Fault):
+        if document.get("fault", "none") not in list(Fault):
             raise ValueError(f"fault must be one of {', '.join(Fault)}, got {document['fault']!r}")
-        for name, low, high in (("seconds", 0, 600), ("mebibytes", 1, 256), ("status", 400, 599)):
+        for name, kinds, low, high in (
+            ("seconds", (int, float), 0, 600),
+            ("mebibytes", (int,), 1, 256),
+            ("status", (int,), 400, 599),
+        ):
             value = document.get(name, low)
-            if type(value) not in (int, float) or not low <= value <= high:
+            if type(value) not in kinds or not low <= value <= high:
                 raise ValueError(f"{name} must be a number from {low} to {high}, got {value!r}")
         return cls(**{**document, "fault": Fault(document.get("fault", "none"))})
