@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from itertools import islice
 
 from agent.collector import Collector, CustomCollector, Host, Reading
-from agent.time_limits import Outcome, TimeLimitedRuns
+from agent.time_limits import TimeLimitedRuns
 from telemetry.catalogue import CUSTOM, DEVICE_CLASSES, DeviceClass, Metric
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def make_plugins(wanted: Sequence[str], host: Host) -> list[Collector]:
     outcomes = runs.run({name: partial(_make, name, host) for name in wanted})
     made: list[Collector] = []
     for name, outcome in outcomes.items():
-        problem = _problem(outcome) or _clash(outcome.value, made)
+        problem = outcome.problem or _clash(outcome.value, made)
         if problem:
             advice = "it is left out; correct or remove it, or take its name out of AGENT_COLLECTORS"
             log.error("collector_unusable", extra={"collector": name, "problem": problem, "consequence": advice})
@@ -59,7 +59,10 @@ class Plugin:
         self._collector = collector
 
     def collect(self) -> Iterator[Reading]:
-        """Yields the collector's readings. Raises TypeError at what is none, ValueError at too many of them."""
+        """Yields the collector's readings.
+
+        Raises TypeError at what is none, OverflowError at a number that is too large, ValueError at too many of them.
+        """
         for number, reading in enumerate(islice(self._collector.collect(), MAX_READINGS + 1)):
             if number == MAX_READINGS:
                 raise ValueError(f"it delivers more than {MAX_READINGS} readings")
@@ -134,15 +137,8 @@ def _checked(reading: object) -> Reading:
         or not isinstance(reading.incarnation, str | None)
     ):
         raise TypeError(f"it must deliver agent.collector.Reading(str, number, str or None), got {reading!r:.160}")
+    float(reading.value)  # raises OverflowError at a whole number that is none
     return reading
-
-
-def _problem(outcome: Outcome[Collector]) -> str | None:
-    if outcome.overdue:
-        return f"it hangs: not imported and made within {MAKE_SECONDS:g} s"
-    if outcome.error is not None:
-        return f"{type(outcome.error).__name__}: {outcome.error}"[:300]
-    return None
 
 
 def _distributions(points: Iterable[EntryPoint]) -> str:

@@ -113,7 +113,7 @@ class Sampler:
         statistics = self.statistics[collector.name]
         statistics.runs += 1
         statistics.seconds = outcome.seconds
-        problem = _problem(outcome)
+        problem = outcome.problem
         collected = outcome.value or _Collected(0.0, ())
         taken = 0
         try:
@@ -122,7 +122,7 @@ class Sampler:
                 taken += 1
         except KeyError as unknown:
             problem = f"it delivers {unknown}, which it has no metric for"
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             problem = f"it delivers {collected.readings[taken]!r:.160}: {error}"
         self.counters[collector.name] = collected.readings[:taken]
         if problem:
@@ -180,14 +180,6 @@ class _Collected:
 
     at: float
     readings: tuple[Reading, ...]
-
-
-def _problem(outcome: Outcome[_Collected]) -> str | None:
-    if outcome.overdue:
-        return "it hangs: no answer within its time limit"
-    if outcome.error is not None:
-        return f"{type(outcome.error).__name__}: {outcome.error}"[:300]
-    return None
 
 
 def for_wire(metric: Metric, value: float) -> float | None:

@@ -19,6 +19,18 @@ class Outcome[T]:
     overdue: bool = False
     """It ran out of time now, or still has not come back from an earlier run."""
 
+    @property
+    def problem(self) -> str | None:
+        """What went wrong, in a few words; None when nothing did."""
+        if self.overdue:
+            return "it hangs: no answer within its time limit"
+        if self.error is None:
+            return None
+        try:
+            return f"{type(self.error).__name__}: {self.error}"[:300]
+        except Exception:  # the message of a stranger's exception can be as broken as the rest
+            return type(self.error).__name__
+
 
 class TimeLimitedRuns[T]:
     """Runs named jobs one after the other, each within `seconds`; one that hangs costs itself only.

@@ -93,8 +93,9 @@ def make(host: Host) -> CpuCollector:
 
 def _times(stat: bytes) -> _Times:
     """Takes the totals of all CPUs from the first line; modes an old kernel does not know are 0."""
-    fields = stat.partition(b"\n")[0].split()
-    if len(fields) < 5 or fields[0] != b"cpu":
+    line, end_of_line, _ = stat.partition(b"\n")
+    fields = line.split()
+    if len(fields) < 5 or fields[0] != b"cpu" or not end_of_line:
         raise ValueError(f"the first line of stat must be 'cpu' and at least 4 numbers, got {stat[:40]!r}")
     numbers = [int(field) for field in fields[1:9]]
     return _Times(*numbers, *[0] * (8 - len(numbers)))

@@ -57,11 +57,8 @@ def make(host: Host) -> FilesystemCollector:
 
 
 def _problem(outcome: Outcome[os.statvfs_result]) -> str | None:
-    if outcome.overdue:
-        return "it hangs: no answer within the time limit"
-    if outcome.error is None or isinstance(outcome.error, FileNotFoundError):  # it was unmounted a moment ago
-        return None
-    return f"{type(outcome.error).__name__}: {outcome.error}"[:300]
+    was_unmounted = isinstance(outcome.error, FileNotFoundError)
+    return None if was_unmounted else outcome.problem
 
 
 def _readings(mountpoint: str, usage: os.statvfs_result) -> Iterator[Reading]:
