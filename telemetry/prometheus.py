@@ -165,6 +165,8 @@ def _family(metrics: Sequence[Metric], device_labels: tuple[str, ...]) -> Family
 def _name_of(metric: Metric) -> tuple[str, Type, str]:
     """Gives name, type and unit of the family that a metric belongs to."""
     words = _WORDS.findall(metric.name)
+    if not words:
+        raise ValueError(f"{metric.key}: a metric's name must have a letter or a digit, got {metric.name!r:.80}")
     counter = metric.kind is Kind.RATE
     main, _, per = (_counted(metric.unit) if counter else metric.unit).partition("/")
     unit = _unit(main, UNITS)
@@ -174,13 +176,11 @@ def _name_of(metric: Metric) -> tuple[str, Type, str]:
         words += ["per", divisor]
         unit = f"{unit}_per_{divisor}" if unit else f"per_{divisor}"
     if counter:
-        words = [word for word in words if word != "total"]
+        words = [word for word in words if word != "total"] or words
     elif metric.unit == "1":
         words, unit = [word for word in words if word != "ratio"] + ["ratio"], "ratio"
     while not counter and len(words) > 1 and words[-1] in _RESERVED:
         del words[-1]
-    if not words:
-        raise ValueError(f"{metric.key}: a metric's name must have a letter or a digit, got {metric.name!r:.80}")
     name = "_".join(words)
     name = f"_{name}" if name[0].isdigit() else name
     return name, Type.COUNTER if counter else Type.GAUGE, unit if name.endswith(f"_{unit}") else ""

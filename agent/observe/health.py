@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 from agent.clock import Clock
-from agent.delivery import WHAT_TO_DO
+from agent.delivery import SEND_LESS_AT_ONCE, WHAT_TO_DO
 from agent.observe.sources import Sources
 from agent.progress import OVERFLOW, Progress
 from agent.sampler import Snapshot
@@ -97,6 +97,8 @@ class Health:
 
 def _what_to_do(progress: Progress) -> str:
     """Says what delivery has met with since the last acknowledgement, and what helps against most of it."""
+    if not progress.failed and progress.delivery.too_large:
+        return f"{progress.delivery.too_large} were larger than the event hub takes: {SEND_LESS_AT_ONCE}"
     if not progress.failed:
         return "no attempt has failed. Wait"
     reason = max(progress.failed, key=progress.failed.__getitem__)

@@ -76,8 +76,9 @@ class HttpServer:
         self._answer = answer
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         """The oldest first."""
-        self._loop = asyncio.new_event_loop()
-        self._accepting: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._accepting: asyncio.Task[None]
+        self._running = threading.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     @property
@@ -89,28 +90,30 @@ class HttpServer:
     def start(self) -> None:
         """Begins to answer."""
         self._thread.start()
+        self._running.wait()
 
     def close(self) -> None:
-        """Ends the thread and every connection."""
-        self._loop.call_soon_threadsafe(lambda: self._accepting and self._accepting.cancel())
+        """Ends every connection and the thread."""
+        self._loop.call_soon_threadsafe(self._accepting.cancel)
         self._thread.join()
 
     def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._accept())
-        except asyncio.CancelledError:
-            pass
-        except BaseException:
-            log.critical("http_crashed", exc_info=True)
-        finally:
-            for task in self._connections:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*self._connections, return_exceptions=True))
-            self._loop.close()
-            self._listening.close()
+        with self._listening, contextlib.suppress(asyncio.CancelledError):
+            try:
+                asyncio.run(self._main())
+            except Exception:
+                log.critical("http_crashed", exc_info=True)
+            finally:
+                self._running.set()
+
+    async def _main(self) -> None:
+        """Accepts until it is cancelled. What it has begun by then is cancelled with it."""
+        self._loop = asyncio.get_running_loop()
+        self._accepting = self._loop.create_task(self._accept())
+        self._running.set()
+        await self._accepting
 
     async def _accept(self) -> None:
-        self._accepting = asyncio.current_task()
         self._listening.setblocking(False)
         told = False
         while True:
