@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from node_namespaces import REPOSITORY, Node
 
 from telemetry.envelope import decode
-from tests.functional.namespaces import REPOSITORY, Node
 
 PROBE = """
 import json, sys
