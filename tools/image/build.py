@@ -47,49 +47,53 @@ class BuildFailed(Exception):
 def main(arguments: Sequence[str]) -> int:
     """Run all steps; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.image.build", description=__doc__)
-    parser.add_argument("--image", default=DEFAULT_IMAGE, help="name:tag (default %(default)s)")
+    parser.add_argument("--image", default="", help=f"name:tag (default {DEFAULT_IMAGE})")
     parser.add_argument("--engine", default="", help="docker, podman or buildah; the first that works")
     parser.add_argument("--extra-requirements", default="", help="more packages, such as 'acme-collector==1.2'")
     parser.add_argument("--build-base", default="", help="instead of the Dockerfile's")
     parser.add_argument("--runtime-base", default="", help="instead of the Dockerfile's")
     options = parser.parse_args(arguments)
-    os.chdir(REPOSITORY)
+    name = options.image or DEFAULT_IMAGE
     try:
         engine = find_engine(options.engine)
         download_wheels(options.extra_requirements)
         given = {"BUILD_BASE": options.build_base, "RUNTIME_BASE": options.runtime_base}
-        build(engine, options.image, {**given, "EXTRA_REQUIREMENTS": options.extra_requirements})
-        save(engine, options.image)
-        list_packages(options.image)
+        build(engine, name, {**given, "EXTRA_REQUIREMENTS": options.extra_requirements})
+        save(engine, name)
+        list_packages(name)
     except (NoEngine, BuildFailed) as error:
         print(f"make image: {error}", file=sys.stderr)
         return 1
     image = read_image(ARCHIVE)
     parts = parts_of(image)
-    summary = {"image": options.image, "bytes": image.bytes, "compressed_bytes": image.compressed_bytes, "parts": parts}
+    summary = {"image": name, "bytes": image.bytes, "compressed_bytes": image.compressed_bytes, "parts": parts}
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n")
-    _print_summary(options.image, engine, image, parts)
+    _print_summary(name, engine, image, parts)
     return 0
 
 
-def download_wheels(extra_requirements: str) -> None:
-    """Make the wheels directory hold what the image needs; nothing to do where it does already."""
-    stamp_file = OUTPUT / "wheels.stamp"
+def download_wheels(extra_requirements: str, directory: Path = WHEELS) -> None:
+    """Make the directory hold what the image needs, and nothing else; at once where it does already.
+
+    Everything that pip can be told by configuration files and PIP_* variables is minded: indexes, proxies, credentials.
+    """
+    stamp_file = directory.with_suffix(".stamp")
     wanted = ["-r", "agent/requirements.txt", "-c", "constraints.txt", *shlex.split(extra_requirements)]
     machine = MACHINES.get(platform.machine(), platform.machine())
-    sources = [Path("agent/requirements.txt").read_bytes(), Path("constraints.txt").read_bytes()]
+    sources = [(REPOSITORY / name).read_bytes() for name in ("agent/requirements.txt", "constraints.txt")]
     stamp = hashlib.sha256(b"\0".join([*sources, extra_requirements.encode(), machine.encode()])).hexdigest()
     if stamp_file.exists() and stamp_file.read_text() == stamp:
         return
-    shutil.rmtree(WHEELS, ignore_errors=True)
-    WHEELS.mkdir(parents=True)
+    stamp_file.unlink(missing_ok=True)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
     tags = (*(f"manylinux_2_{minor}" for minor in GLIBC_VERSIONS), *OLD_TAGS)
     platforms = [f"--platform={tag}_{machine}" for tag in tags]
     abis = ["--implementation=cp", "--abi=cp313", "--abi=abi3", "--abi=none"]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]
     _step(
         "downloading wheels",
-        [*pip, "--only-binary=:all:", "--python-version=3.13", *abis, *platforms, f"--dest={WHEELS}", *wanted],
+        [*pip, "--only-binary=:all:", "--python-version=3.13", *abis, *platforms, f"--dest={directory}", *wanted],
         quiet=True,
     )
     stamp_file.write_text(stamp)
@@ -169,7 +173,7 @@ def _print_summary(name: str, engine: Engine, image: Image, parts: dict[str, int
 
 def _step(what: str, command: Sequence[str], environment: dict[str, str] | None = None, *, quiet: bool = False) -> None:
     """Run a command; a quiet one is heard only when it fails."""
-    result = subprocess.run(command, env=environment, check=False, text=True, capture_output=quiet)
+    result = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False, text=True, capture_output=quiet)
     if result.returncode != 0:
         if quiet:
             sys.stderr.write(result.stdout + result.stderr)
@@ -179,7 +183,7 @@ def _step(what: str, command: Sequence[str], environment: dict[str, str] | None 
 def _git(*arguments: str) -> str:
     """Gives what git says; nothing outside of a repository."""
     try:
-        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        answer = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""

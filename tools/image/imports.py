@@ -84,7 +84,7 @@ def modules_below(directory: Path, package: str = "") -> dict[str, Path]:
 def reachable(start: Iterable[str], modules: dict[str, Path]) -> set[str]:
     """Gives the names among `modules` that can be reached from some of them by imports; packages come with a module."""
     found: set[str] = set()
-    todo = [name for name in start if name in modules]
+    todo = [part for name in start for part in _with_parents(name) if part in modules]
     while todo:
         name = todo.pop()
         if name in found:

@@ -99,8 +99,8 @@ main() {
         tar -C "$root" --one-file-system -cf "$CACHE/unfinished" .
         mv "$CACHE/unfinished" "$CACHE/$stamp.tar"
     fi
-    "$engine" import --quiet --change "LABEL $LABEL=$stamp" --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' --change 'CMD ["python3.13"]' \
-        "$CACHE/$stamp.tar" "$IMAGE" >/dev/null
+    "$engine" import --change "LABEL $LABEL=$stamp" --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' --change 'CMD ["python3.13"]' \
+        "$CACHE/$stamp.tar" "$IMAGE" >"$CACHE/import.log" 2>&1 || { cat "$CACHE/import.log" >&2; fail "$engine import failed"; }
     echo "Made $IMAGE in $((SECONDS - began)) s"
 }
 
