@@ -15,11 +15,12 @@ NODES ?= 1000
 MINUTES ?= 5
 SEED ?=
 
-.PHONY: help setup run test test-unit test-functional test-e2e check generated bench bench-agent oracle soak format clean
+.PHONY: help setup run test test-unit test-functional test-e2e image image-test helm-check helm-play check generated bench bench-agent oracle soak format clean
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo "  variables: PYTHON=/path (setup)  ARGS='...' (run, bench, bench-agent, oracle, soak)  JOBS=4 (unit tests)  NODES MINUTES (soak)  SEED (oracle)"
+	@echo "  of the image: IMAGE=devops-monitor/agent:VERSION  ENGINE=docker|podman|buildah  BUILD_BASE  RUNTIME_BASE  EXTRA_REQUIREMENTS='name==1.2'"
 
 setup: ## make .venv and node_modules; quick where they are up to date
 	@tools/setup.sh $(if $(filter setup,$(MAKECMDGOALS)),--tell)
@@ -38,6 +39,21 @@ test-functional: setup ## tests of single programs as processes
 test-e2e: setup ## tests of the whole local stack
 	$(PYTEST) -n $(JOBS) --dist loadfile tests/e2e
 
+image: setup ## the agent's image, with docker, podman or buildah: IMAGE=name:tag ENGINE=podman ...
+	@$(PYTHON_IN_VENV) -m tools.image.build --image "$(IMAGE)" --engine "$(ENGINE)" --build-base "$(BUILD_BASE)" \
+		--runtime-base "$(RUNTIME_BASE)" --extra-requirements "$(EXTRA_REQUIREMENTS)"
+
+image-test: image ## run it hardened and compare what it reads with the node's own /proc (root)
+	IMAGE="$(IMAGE)" ENGINE="$(ENGINE)" $(PYTEST) tests/image
+
+helm-check: setup ## the chart: Helm's linter, Kubernetes' schemas, refusals, rights; needs no cluster
+	@tools/helm/setup.sh
+	$(PYTEST) tests/chart tests/static/test_chart_values.py tests/static/test_chart_files.py
+
+helm-play: setup ## the chart's pod in podman, from the image of `make image`, against our broker (root)
+	@tools/helm/setup.sh
+	IMAGE="$(IMAGE)" $(PYTEST) tests/chart_in_podman
+
 check: setup ## what a pull request must pass besides the tests
 	ruff check .
 	ruff format --check .
@@ -46,10 +62,12 @@ check: setup ## what a pull request must pass besides the tests
 	$(PYTHON_IN_VENV) tools/check_generated.py
 	node tools/kql_lint.js --tables infra/log_analytics/tables.json --functions infra/queries/functions \
 		$$(find infra/queries -name '*.kql' | sort)
-	bash -n tools/setup.sh .ci/run
+	hadolint agent/Dockerfile
+	bash -n tools/setup.sh tools/helm/setup.sh tools/image/make_base.sh .ci/run
 
 generated: setup ## write the generated files anew
 	$(PYTHON_IN_VENV) -m telemetry.tables
+	$(PYTHON_IN_VENV) tools/helm/readme.py
 
 bench: setup ## speed and size: bench/results.json
 	@$(PYTHON_IN_VENV) -m bench.run $(ARGS)
