@@ -47,7 +47,8 @@ def broken_links(document: Path, text: str) -> Iterator[str]:
 def unknown_paths(document: Path, text: str) -> Iterator[str]:
     """Paths in backticks whose first part is a folder of the repository, or that look like a Python file."""
     for named in _NAMED.findall(text):
-        is_ours = (REPOSITORY / named.split("/")[0]).is_dir() or named.endswith(".py")
+        folder = named.split("/")[0]
+        is_ours = (folder != ".local" and (REPOSITORY / folder).is_dir()) or named.endswith(".py")
         here, above = REPOSITORY / named, document.parent / named
         if is_ours and not here.exists() and not above.exists():
             yield named
