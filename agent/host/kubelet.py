@@ -145,8 +145,6 @@ class KubeletClient:
             return self._body(sock, response, deadline)
 
     def _body(self, sock: socket.socket, response: HTTPResponse, deadline: float) -> bytearray:
-        if (response.length or 0) > MAX_BYTES:
-            raise self._too_long()
         body = bytearray()
         while True:
             sock.settimeout(_left(deadline))
@@ -155,13 +153,10 @@ class KubeletClient:
                 break
             body += part
             if len(body) > MAX_BYTES:
-                raise self._too_long()
+                raise self._error(f"answers with more than {MAX_BYTES >> 20} MiB, which is refused")
         if response.length:  # read1 says nothing about an answer that ends early
             raise IncompleteRead(b"", response.length)
         return body
-
-    def _too_long(self) -> KubeletError:
-        return self._error(f"answers with more than {MAX_BYTES >> 20} MiB, which is refused")
 
     def _error(self, reason: str) -> KubeletError:
         return KubeletError(f"the kubelet at {self._kubelet.url} {reason}")

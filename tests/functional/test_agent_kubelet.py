@@ -214,6 +214,12 @@ class TestAccidents:
 
         assert len(pods(client())) == 12
 
+    def test_every_question_has_its_time_anew_on_a_kept_connection(self, kubelet, client):
+        ours = client(seconds=3.0)
+        kubelet.misbehave("slow", seconds=1.8)
+
+        assert [len(pods(ours)) for _ in range(2)] == [12, 12]
+
     @pytest.mark.parametrize("fault", ["truncated", "cut"])
     def test_an_answer_that_breaks_off_is_refused(self, kubelet, client, fault):
         kubelet.misbehave(fault)
