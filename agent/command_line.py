@@ -168,7 +168,7 @@ def _listen(address: Listen | None) -> socket | None:
         raise SettingsError(
             [
                 "AGENT_HTTP_LISTEN must be an address of this machine and a port that nobody listens on, "
-                f"got {address.host}:{address.port}: {error.strerror or error}"
+                f"got {address.host}:{address.port}: {str(error.strerror or error).partition(' (')[0]}"
             ]
         ) from error
 
