@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -292,6 +293,23 @@ def test_what_waited_in_memory_and_was_sent_meanwhile_is_not_written(start, disk
     spool.append(b"three")
 
     assert bodies(start()) == [b"two", b"three"]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_is_on_disk_is_not_in_memory(start, disk, full):
+    spool = start(max_bytes=10**8)
+    disk.error = OSError(errno.ENOSPC, "full") if full else None
+    tracemalloc.start()
+
+    for number in range(20):
+        spool.append(bytes([number]) * 100_000)
+    disk.error = None
+    spool.append(b"x")
+
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(spool) == 21
+    assert held < 500_000
 
 
 def test_memory_is_bounded_too(start, disk, monkeypatch):
