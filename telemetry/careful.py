@@ -24,6 +24,7 @@ from telemetry.rules import (
     MAX_CONSTANTS,
     MAX_DEVICES,
     MAX_KEYS,
+    MAX_NAME_BYTES,
     MAX_NUMBERS,
     MAX_SAMPLES,
     Frame,
@@ -32,6 +33,7 @@ from telemetry.rules import (
     are_keys,
 )
 
+_NUMBER_TYPES = frozenset({float, int})
 _MAX_NAMED = 100
 """Characters of a path or a value that an error text repeats."""
 
@@ -99,6 +101,11 @@ def _devices(devices: Any) -> dict[str, tuple[str, ...]]:
             rule = f"must be at most {MAX_DEVICES} different names of 1-255 printable characters"
             raise _invalid(f"devices.{key}", names, rule)
         found[key] = tuple(names)
+    size = sum(len(name.encode()) for names in found.values() for name in names)
+    if size > MAX_NAME_BYTES:
+        raise EnvelopeRejected(
+            RejectReason.TOO_LARGE, f"device names of {size} bytes; those of an envelope have at most {MAX_NAME_BYTES}"
+        )
     return found
 
 
@@ -165,6 +172,9 @@ def _append(values: array[float], where: str, row: Any, samples: int) -> None:
         raise _invalid(where, row, "must be a list with one number or null per sample")
     if len(row) != samples:
         raise _ragged(where, len(row), f"{samples} samples")
+    if _NUMBER_TYPES.issuperset(map(type, row)):
+        values.extend(row)
+        return
     for index, value in enumerate(row):
         if value is None:
             values.append(float("nan"))

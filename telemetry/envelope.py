@@ -7,7 +7,8 @@ Standard library only: the agent imports this on every node. The document, compa
      "instance": "9f86d081884c",            one agent process; a restart is another instance
      "seq": 17,                             1, 2, 3, ... within the instance
      "resource": {"pool": "pool1", "cpus": 8, ...},   the node's constants; in the first and every 20th envelope
-     "devices": {"disk": ["sda", ...], "filesystem": ["/", ...], "network": ["eth0", ...]},
+     "devices": {"disk": ["sda", ...], "filesystem": ["/", ...], "network": ["eth0", ...],
+                 "pod": ["shop/cart-0", ...]},     only the classes that the node has devices of
      "time": [1792000000000, ...],          one epoch millisecond per sample, strictly increasing
      "keys": ["cpu", ..., "disk.read", ...],           which metrics (telemetry.catalogue) ...
      "values": [[0.12, ...], ..., [[1024, ...], ...], ...]}   ... and for each its column, one number or null per
@@ -15,8 +16,9 @@ Standard library only: the agent imports this on every node. The document, compa
 
 All numbers stand together so that a reader can take them, of many envelopes at once, as one array without making an
 object of each: that is most of the cost of receiving. The order of the members is part of the format for speed only;
-any order is understood. Receivers ignore metrics and device classes they do not know, so that a newer agent can be
-rolled out first. Everything else that is unknown is refused.
+any order is understood. Receivers ignore metrics and device classes they do not know, so that nothing is lost of what
+they do know whichever is rolled out first; what is new is stored from the day on that the function app knows it.
+Everything else that is unknown is refused.
 """
 
 from __future__ import annotations

@@ -67,9 +67,18 @@ def document(**changes: Any) -> dict[str, Any]:
         "instance": INSTANCE,
         "seq": 1,
         "resource": {"pool": "pool1", "cpus": 8},
-        "devices": {"disk": ["sda", "sdb"], "filesystem": ["/"], "network": ["eth0"]},
+        "devices": {
+            "disk": ["sda", "sdb"],
+            "filesystem": ["/"],
+            "network": ["eth0"],
+            "pod": ["shop/cart-0"],
+            "custom": ["queue.length", "queue.age"],
+        },
         "time": samples(3),
-        "keys": ["cpu", "mem", "disk.read", "disk.busy", "filesystem.full", "network.rx"],
+        "keys": [
+            *("cpu", "mem", "disk.read", "disk.busy", "filesystem.full", "network.rx"),
+            *("pod.cpu", "pod.restarts", "custom.value"),
+        ],
         "values": [
             [0.1, 0.2, 0.3],
             [0.4, 0.5, 0.6],
@@ -77,6 +86,9 @@ def document(**changes: Any) -> dict[str, Any]:
             [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]],
             [[0.7, 0.8, 0.9]],
             [[7, 8, 9]],
+            [[0.01, 0.02, 0.03]],
+            [[0, 0, 1]],
+            [[12, 13, 14], [0.5, 0.6, 0.7]],
         ],
     }
     found.update(copy.deepcopy(changes))

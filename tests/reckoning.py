@@ -93,11 +93,15 @@ def difference(row, window):
         if metric.keeps_minimum:
             expect(f"{metric.column}Min", metric, min(values, default=None))
     for device_class in DEVICE_CLASSES:
-        told = {device["Device"]: device for device in row[device_class.column]}
-        if len(told) != len(row[device_class.column]):
-            return f"{device_class.column} names a device twice"
         said = {device for name, device, _ in window.devices if name == device_class.key}
-        for device in said | set(told):
+        if device_class.optional and (device_class.column in row) != bool(said):
+            return f"{device_class.column} is {row.get(device_class.column)}, though {len(said)} have values"
+        told = {device["Device"]: device for device in row.get(device_class.column, [])}
+        if len(told) != len(row.get(device_class.column, [])):
+            return f"{device_class.column} names a device twice"
+        if set(told) != said:
+            return f"{device_class.column} tells of {sorted(told)}, not of {sorted(said)}"
+        for device in said:
             for metric in device_class.metrics:
                 column = f"{device_class.column}.{device}.{metric.column}"
                 expect(column, metric, mean(window.devices.get((device_class.key, device, metric.key), [])))

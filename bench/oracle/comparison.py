@@ -216,6 +216,8 @@ def _compare_devices(
         if device is None:
             differences.append(Discrepancy(Law.LOST, show(key), f"{column} of {name}", dict(wanted), None))
             continue
+        if not wanted:
+            differences.append(Discrepancy(Law.CORRUPT, show(key), f"{column}: a device without values", None, name))
         differences += [
             Discrepancy(Law.CORRUPT, show(key), f"{column} of {name}: {metric}", wanted.get(metric), device.get(metric))
             for metric, decimals in _DEVICE_DECIMALS[column].items()

@@ -27,6 +27,8 @@ _DEVICE_NAMES = {
     "disk": ("sda", "sdb", "nvme0n1"),
     "filesystem": ("/", "/mnt/data", "/var/lib/kubelet/pods/ä b"),
     "network": ("eth0", "azv1", "azv2"),
+    "pod": ("shop/cart-5d8f", "shop/cart-7b21", 'shop/"quoted"', "kube-system/coredns-ä", "data/job-1", "data/job-2"),
+    "custom": ("queue.length", "queue.age"),
 }
 
 
@@ -89,8 +91,8 @@ class SimulatedNode:
 
     def _change_devices(self) -> None:
         self._devices = {
-            name: self._random.sample(devices, self._random.randint(1, len(devices)))
-            for name, devices in _DEVICE_NAMES.items()
+            device_class.key: self._random.sample(names, self._random.randint(1 - device_class.optional, len(names)))
+            for device_class, names in ((found, _DEVICE_NAMES[found.key]) for found in DEVICE_CLASSES)
         }
 
     def _envelope(self) -> Outgoing:
@@ -108,11 +110,12 @@ class SimulatedNode:
         if self._random.random() < 0.1:
             del values[self._random.choice(self._keys)]
         columns: dict[str, list[Any]] = dict(values)
+        devices = {name: names for name, names in self._devices.items() if names}
         for device_class in DEVICE_CLASSES:
-            for metric in device_class.metrics:
-                key = f"{device_class.key}.{metric.key}"
-                columns[key] = [self._series(metric, count) for _ in self._devices[device_class.key]]
-        devices = dict(self._devices)
+            if device_class.key in devices:
+                for metric in device_class.metrics:
+                    key = f"{device_class.key}.{metric.key}"
+                    columns[key] = [self._series(metric, count) for _ in devices[device_class.key]]
         if self._is_newer:
             columns |= {"future": [0.5] * count, "gpu.busy": [[0.1] * count]}
             devices["gpu"] = ["gpu0"]
@@ -133,7 +136,7 @@ class SimulatedNode:
 
     def _series(self, metric: Metric, count: int) -> list[float | None]:
         """Readings; a rate has none at the first sample of a process, and any reading may fail."""
-        typical = {"1": 1.0, "By": 2e10, "By/s": 1e8}.get(metric.unit, 5e4)
+        typical = {"1": 1.0, "By": 2e10, "By/s": 1e8, "Cel": 90.0}.get(metric.unit, 5e4)
         found: list[float | None] = [
             round_for_wire(metric, self._random.random() ** 3 * typical) if self._random.random() > 0.003 else None
             for _ in range(count)

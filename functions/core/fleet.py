@@ -18,7 +18,7 @@ from functions.core.ports import NodeKey, StoredState
 from functions.core.windows import WindowTable
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS
 from telemetry.layout import Indexes, Shape
-from telemetry.rules import MAX_DEVICES
+from telemetry.rules import MAX_DEVICES, MAX_NAME_BYTES
 
 MAX_NODES = 20_000
 """More than one function instance should hold; the nodes heard longest ago make room."""
@@ -88,10 +88,11 @@ class Fleet:
     def change_devices(self, node: Node, devices: Devices) -> None:
         """Gives a node another set of devices, keeping what was accumulated for those it had.
 
-        Devices that are not among the new ones but have values in an open window stay until it is closed; but of a
-        class a node has at most as many as an envelope, lest new names in every envelope grow without bound.
+        Devices that are not among the new ones but have values in an open window stay until it is closed. But a node
+        has at most as many as an envelope, of a class and in bytes of names, lest new names in every envelope grow
+        without bound; beyond that the ones longest gone are missing from the windows that are still open.
         """
-        wanted = tuple(names[:MAX_DEVICES] for names in union([devices, self._with_values(node)]))
+        wanted = _bounded(union([devices, self._with_values(node)]))
         if wanted == node.devices:
             return
         shape = Shape(tuple(map(len, wanted)))
@@ -131,21 +132,25 @@ def union(several: Iterable[Devices]) -> Devices:
     return tuple(tuple(dict.fromkeys(chain.from_iterable(names))) for names in zip(*several, strict=True))
 
 
-@lru_cache(maxsize=512)
+def _bounded(devices: Devices) -> Devices:
+    """The first devices of each class, as many as an envelope may have."""
+    bounded = tuple(names[:MAX_DEVICES] for names in devices)
+    while len("".join(chain.from_iterable(bounded)).encode()) > MAX_NAME_BYTES:
+        bounded = tuple(names[: len(names) // 2] for names in bounded)
+    return bounded
+
+
+@lru_cache(maxsize=64)
 def matching_columns(source: Devices, target: Devices) -> tuple[Indexes, Indexes]:
     """Columns of the first set of devices, and where the same metric of the same device is in the second."""
-    pairs = [(column, column) for column in range(len(NODE_METRICS))]
+    own = np.arange(len(NODE_METRICS), dtype=np.intp)
+    sources, targets = [own], [own]
     shapes = Shape(tuple(map(len, source))), Shape(tuple(map(len, target)))
     for index, device_class in enumerate(DEVICE_CLASSES):
         place = {name: position for position, name in enumerate(target[index])}
-        for position, name in enumerate(source[index]):
-            if name in place:
-                pairs += [
-                    (
-                        shapes[0].offset(index) + metric * len(source[index]) + position,
-                        shapes[1].offset(index) + metric * len(target[index]) + place[name],
-                    )
-                    for metric in range(len(device_class.metrics))
-                ]
-    found = np.array(pairs, np.intp)
-    return found[:, 0], found[:, 1]
+        both = [(position, place[name]) for position, name in enumerate(source[index]) if name in place]
+        here, there = np.array(both, np.intp).reshape(-1, 2).T
+        metric = np.arange(len(device_class.metrics), dtype=np.intp)[:, None]
+        sources.append((shapes[0].offset(index) + metric * len(source[index]) + here).ravel())
+        targets.append((shapes[1].offset(index) + metric * len(target[index]) + there).ravel())
+    return np.concatenate(sources), np.concatenate(targets)

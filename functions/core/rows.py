@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from functions.core.node import Devices, Node
+from functions.core.device_columns import absent_devices, fitted, text_around_numbers, without
+from functions.core.node import Node
 from functions.core.ports import DeadLetter
 from functions.core.windows import WINDOW_MS, WindowTable
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Metric
 from telemetry.layout import Floats, Indexes, Shape
-from telemetry.tables import MINIMA, NUMBER_COLUMNS, SCORED, TOTALS
+from telemetry.tables import MINIMA, SCORED, TOTALS
 
 _NODE_WIDTH = len(NODE_METRICS)
 
@@ -109,19 +110,26 @@ class WindowRows:
         self, nodes: Sequence[Node], minutes: Sequence[int], scores: Sequence[tuple[float, str]]
     ) -> Iterator[bytes]:
         """One row of NodeMetrics_CL per window."""
-        numbers = orjson.dumps(self._numbers(), option=orjson.OPT_SERIALIZE_NUMPY)
-        for index, line in enumerate(numbers[2:-2].split(b"],[")):
+        lines = orjson.dumps(self._numbers(), option=orjson.OPT_SERIALIZE_NUMPY)
+        absent = absent_devices(self._table.shape, self._mean)
+        for index, line in enumerate(lines[2:-2].split(b"],[")):
             node = nodes[index]
             score, metric = scores[index]
-            text = _names(node.devices).copy()
-            text[1::2] = line.split(b",")
-            yield b'{%b%b,"Revision":%d,"AnomalyScore":%b,"AnomalyMetric":"%b",%b' % (
-                _time_columns(minutes[index]),
-                _node_columns(*node.key, str(node.resource.get("pool", ""))),
-                self.revisions[index],
-                repr(score).encode(),
-                metric.encode(),
-                b"".join(text),
+            devices, numbers = node.devices, line.split(b",")
+            if absent is not None and absent[index].any():
+                devices, numbers = without(devices, numbers, absent[index].tolist())
+            text = text_around_numbers(devices).copy()
+            text[1::2] = numbers
+            yield fitted(
+                b'{%b%b,"Revision":%d,"AnomalyScore":%b,"AnomalyMetric":"%b",%b'
+                % (
+                    _time_columns(minutes[index]),
+                    _node_columns(*node.key, str(node.resource.get("pool", ""))),
+                    self.revisions[index],
+                    repr(score).encode(),
+                    metric.encode(),
+                    b"".join(text),
+                )
             )
 
     def _numbers(self) -> Floats:
@@ -137,40 +145,16 @@ class WindowRows:
         return rounded
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _device_order(shape: Shape) -> tuple[Indexes, Floats]:
     """Columns of the devices' means, device by device, and how each is rounded."""
-    order: list[int] = []
+    order: list[Indexes] = []
     scale: list[float] = []
     for index, (device_class, count) in enumerate(zip(DEVICE_CLASSES, shape.devices, strict=True)):
-        for device in range(count):
-            for position, metric in enumerate(device_class.metrics):
-                order.append(shape.offset(index) + position * count + device)
-                scale.append(mean_scale(metric))
-    return np.array(order, np.intp), np.array(scale)
-
-
-@lru_cache(maxsize=4096)
-def _names(devices: Devices) -> list[bytes]:
-    """What stands before each number of a row and after the last; every second entry is left empty for a number."""
-    before: list[bytes] = [b'"%b":' % column.name.encode() for column in NUMBER_COLUMNS]
-    before[1:] = [b"," + text for text in before[1:]]
-    pending = b""
-    for device_class, names in zip(DEVICE_CLASSES, devices, strict=True):
-        if device_class.optional and not names:
-            continue
-        pending += b',"%b":[' % device_class.column.encode()
-        for number, name in enumerate(names):
-            pending += (b"," if number else b"") + b'{"Device":' + orjson.dumps(name)
-            for metric in device_class.metrics:
-                before.append(pending + b',"%b":' % device_class.field(metric).encode())
-                pending = b""
-            pending = b"}"
-        pending += b"]"
-    text: list[bytes] = []
-    for piece in before:
-        text += (piece, b"")
-    return [*text, pending + b"}"]
+        columns = np.arange(len(device_class.metrics) * count, dtype=np.intp).reshape(-1, count or 1)
+        order.append(shape.offset(index) + columns.T.ravel())
+        scale += [mean_scale(metric) for metric in device_class.metrics] * count
+    return np.concatenate(order), np.array(scale)
 
 
 @lru_cache(maxsize=65536)

@@ -17,20 +17,24 @@ def metric_name(metric: Metric) -> str:
 
 
 def snapshot(node: Node) -> dict[str, Any]:
-    """The node's newest sample, its constants and its health; metrics by OpenTelemetry name, units as catalogued."""
+    """The node's newest sample, its constants and its health; metrics by OpenTelemetry name, units as catalogued.
+
+    Devices that the sample has no value of are left out: the node still knows them for an older window's sake.
+    """
     values = [None if math.isnan(value) else value for value in node.last.tolist()]
     devices: dict[str, dict[str, dict[str, float | None]]] = {}
     for index, (device_class, names) in enumerate(zip(DEVICE_CLASSES, node.devices, strict=True)):
-        if device_class.optional and not names:
-            continue
         first = node.shape.offset(index)
-        devices[device_class.key] = {
+        readings = {
             name: {
                 metric_name(metric): values[first + position * len(names) + place]
                 for position, metric in enumerate(device_class.metrics)
             }
             for place, name in enumerate(names)
         }
+        present = {name: found for name, found in readings.items() if set(found.values()) != {None}}
+        if present or not device_class.optional:
+            devices[device_class.key] = present
     return {
         "cluster": node.key[0],
         "node": node.key[1],

@@ -14,7 +14,8 @@ import numpy as np
 from telemetry.layout import Floats, Indexes, Shape
 
 WINDOW_MS = 60_000
-_FIRST_SLOTS = 64
+_FIRST_SLOTS = 4
+"""A node with pods has a shape of its own, and three windows."""
 
 Counts = np.ndarray[Any, np.dtype[np.int32]]
 Samples = np.ndarray[Any, np.dtype[np.int64]]

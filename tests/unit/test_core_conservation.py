@@ -28,6 +28,7 @@ FAR_FUTURE = START + 10**10
 
 values = st.sampled_from([0.0, 0.1, 0.25, 0.3333, 1.0, None])
 device_sets = st.sampled_from([(), ("sda",), ("sda", "sdb"), ("sdb", "sda"), ("sdc",)])
+pod_sets = st.sampled_from([(), (), ("shop/cart",), ("shop/cart", "shop/till"), ("shop/till", "system/dns")])
 steps_of_the_clock = st.sampled_from(
     [10_000, 10_000, 30_000, 30_000, 60_000, 60_000, 90_000, 250_000, 1, -20_000, -70_000, -400_000]
 )
@@ -41,6 +42,7 @@ class Publish:
     spacing: int
     disks: tuple[str, ...]
     networks: tuple[str, ...]
+    pods: tuple[str, ...]
     restart: bool
     late_by: int
     """How many envelopes of others overtake it."""
@@ -96,6 +98,7 @@ publish = st.builds(
     spacing=st.sampled_from([1, 10_000, 25_000, 70_000]),
     disks=device_sets,
     networks=st.sampled_from([(), ("eth0",)]),
+    pods=pod_sets,
     restart=st.booleans().flatmap(lambda maybe: st.booleans() if maybe else st.just(False)),
     late_by=st.sampled_from([0, 0, 0, 0, 1, 2]),
 )
@@ -178,6 +181,9 @@ class Partition:
             devices["disk"] = {"device": list(step.disks), "read": columns, "busy": [numbers] * len(step.disks)}
         if step.networks:
             devices["network"] = {"interface": list(step.networks), "rx": [numbers]}
+        if step.pods:
+            readings = [numbers, *([None] * len(numbers) for _ in step.pods[1:])]
+            devices["pod"] = {"pod": list(step.pods), "cpu": readings, "mem": [numbers] * len(step.pods)}
         free = [None if n is None else n * 1000 for n in numbers]
         metrics = {"cpu": numbers, "mem.free": free} if len(numbers) > 1 else {"mem.free": free}
         instance, seq = f"{self._instance[step.node]:012x}", self._seq[step.node]

@@ -71,7 +71,7 @@ def test_window_is_told_when_a_later_one_opens_and_not_before(core):
 
 
 def test_row_has_the_columns_of_its_table(core):
-    core.say(at(0, 1, devices=devices(3, disk=("sda",))), at(1, 2), b"rubbish")
+    core.say(at(0, 1, devices=devices(3, disk=("sda",), pod=("shop/cart",), custom=("queue",))), at(1, 2), b"rubbish")
 
     for table in (NODE_METRICS_TABLE, DEAD_LETTERS_TABLE):
         assert set(core.rows(table)[0]) == {column.name for column in TABLES[table]}

@@ -169,11 +169,7 @@ def test_null_device_class_is_refused_by_itself_and_leaves_the_reader_usable():
 
 
 def test_broken_numbers_of_one_envelope_leave_its_batch_alone():
-    good = [text(document(seq=seq, values=[[seq / 10] * 3])) for seq in (1, 2, 3)]
-    raws = [
-        raw.replace(b'"keys":["cpu","mem","disk.read","disk.busy","filesystem.full","network.rx"]', b'"keys":["cpu"]')
-        for raw in good
-    ]
+    raws = [text(document(seq=seq, keys=["cpu"], values=[[seq / 10] * 3])) for seq in (1, 2, 3)]
     raws.insert(1, raws[0].replace(b"[0.1,0.1,0.1]", b"[0.1,0.1,false]"))
     reader = reader_that_knows(raws[0])
 
