@@ -78,7 +78,7 @@ class SmallDisk:
 
     def remount(self, how: str) -> None:
         inside = ["nsenter", "--target", str(self.agent.process.pid), "--mount", *AS_ROOT]
-        subprocess.run([*inside, "mount", "-o", f"remount,{how}", str(self._spool)], check=True, timeout=10)
+        subprocess.run([*inside, "mount", "-o", f"remount,bind,{how}", str(self._spool)], check=True, timeout=10)
 
     def envelopes(self) -> int:
         return len(list(self.directory.glob("*.envelope")))
