@@ -72,6 +72,9 @@ class Display:
         self.say("")
         self.say(f"Snapshot of every node   {nodes}?code={endpoints.keys.functions}", "bold")
         self.say(f"  curl -H 'x-functions-key: {endpoints.keys.functions}' {nodes}")
+        if endpoints.agent_url is not None:
+            self.say("This machine's metrics, for Prometheus", "bold")
+            self.say(f"  curl {endpoints.agent_url}/metrics")
         self.say("Ask in KQL", "bold")
         self.say(f"{command} kql{chosen} '{_EXAMPLE_KQL}'")
         self.say("More nodes; how it does; logs", "bold")

@@ -26,6 +26,8 @@ class Endpoints:
     keys: Keys
     certificates: Certificates
     faults: bool
+    agent: bool = False
+    """Whether the stack has an agent for this machine."""
 
     @property
     def event_hubs(self) -> str:
@@ -55,6 +57,11 @@ class Endpoints:
         return f"https://{HOST}:{self.ports['log-analytics']}"
 
     @property
+    def agent_url(self) -> str | None:
+        """Base of the agent's /metrics, /healthz and /readyz; None where the stack has no agent."""
+        return f"http://{HOST}:{self.ports['agent']}" if self.agent else None
+
+    @property
     def faults_urls(self) -> Mapping[str, str]:
         """Where faults are ordered, per service; empty where the stack takes no orders."""
         if not self.faults:
@@ -67,7 +74,8 @@ class Endpoints:
     @property
     def served(self) -> frozenset[str]:
         """The names of the ports somebody listens on."""
-        return frozenset(self.ports) - (frozenset() if self.faults else {"event-hubs-faults"})
+        unserved = {"event-hubs-faults": not self.faults, "agent": not self.agent}
+        return frozenset(name for name in self.ports if not unserved.get(name))
 
     def trust(self) -> dict[str, str]:
         """Environment that makes any HTTP client trust the stack's certificate and reach it without a proxy."""

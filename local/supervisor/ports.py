@@ -21,8 +21,9 @@ WELL_KNOWN: Mapping[str, int] = {
     "table": 10002,
     "log-analytics": 7443,
     "functions": 7071,
+    "agent": 9464,
 }
-"""The ports people expect: those of Azurite, Core Tools and AMQP."""
+"""The ports people expect: those of Azurite, Core Tools, AMQP, and OpenTelemetry's Prometheus exporters."""
 
 _FREE = range(20_000, 32_000)
 _ATTEMPTS = 200

@@ -19,7 +19,7 @@ PORTS: Mapping[str, tuple[str, ...]] = {
     AZURITE: ("blob", "queue", "table"),
     LOG_ANALYTICS: ("log-analytics",),
     FUNCTIONS: ("functions",),
-    AGENT: (),
+    AGENT: ("agent",),
 }
 """Which ports each program listens on."""
 
@@ -110,6 +110,7 @@ def make_programs(data: DataDirectory, endpoints: Endpoints, *, agent: bool) -> 
             **tuned,
             "AGENT_SPOOL_DIR": str(data.program(AGENT) / "spool"),
             "AGENT_STATUS_FILE": str(data.program(AGENT) / "status.json"),
+            "AGENT_HTTP_LISTEN": f"{HOST}:{endpoints.ports['agent']}",
             "EVENTHUB_CONNECTION_STRING": endpoints.event_hubs,
             "EVENTHUB_NAME": EVENT_HUB,
         }

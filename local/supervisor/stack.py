@@ -158,7 +158,7 @@ class Stack:
         self._started = datetime.now(UTC)
         self._ports.update(choose_ports(self._choice, self.data.ports()))
         certificates = ensure_certificates(self.data.root / "certificates")
-        self._endpoints = Endpoints(self._ports, self.data.keys(), certificates, self._faults)
+        self._endpoints = Endpoints(self._ports, self.data.keys(), certificates, self._faults, self._agent)
         self._file = StackFile(self.data, self._endpoints, self._started)
         programs = make_programs(self.data, self._endpoints, agent=self._agent)
         for program in programs:

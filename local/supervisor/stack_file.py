@@ -39,6 +39,7 @@ class StackFile:
                     "health": f"{endpoints.functions_url}/api/health",
                     "openapi": f"{endpoints.functions_url}/api/openapi.json",
                     "log_analytics": endpoints.log_analytics_url,
+                    "metrics": endpoints.agent_url and f"{endpoints.agent_url}/metrics",
                     "faults": dict(endpoints.faults_urls),
                 },
                 "processes": {

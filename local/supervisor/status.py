@@ -90,6 +90,8 @@ def _print(stack: RunningStack, rss: Mapping[str, int | None], numbers: Pipeline
     console.print(table)
     minutes = (datetime.now(UTC) - stack.started).total_seconds() / 60
     console.print(f"up for {minutes:.1f} min under supervisor {stack.supervisor_pid}; {stack.urls['nodes']}")
+    if metrics := stack.urls.get("metrics"):
+        console.print(f"metrics of this machine for Prometheus: {metrics}")
     for name, value in asdict(numbers).items():
         if value is not None:
             shown = f"{value:.2f} s" if isinstance(value, float) else value

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -109,6 +110,12 @@ def test_the_stack_comes_up_obeys_and_leaves_nothing_behind_after_ctrl_c(start, 
     assert facts["well"] is True
     assert set(facts["processes"]) == PROGRAMS
     assert facts["pipeline"]["nodes"] == 1
+    metrics = f"http://127.0.0.1:{facts['processes']['agent']['ports']['agent']}/metrics"
+    assert facts["urls"]["metrics"] == metrics
+    assert metrics in up.output
+    assert metrics in run(up.data, "status").stdout
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(metrics, timeout=10) as response:
+        assert b"system_memory_usage_bytes" in response.read()
     assert (up.data / "stack.json").stat().st_mode & 0o777 == 0o600
 
     second = run(up.data, "up")

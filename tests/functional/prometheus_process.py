@@ -1,6 +1,7 @@
 """Starts Debian's Prometheus as a process of its own, scraping one target, and asks it. For the agent's tests."""
 
 import json
+import shutil
 import subprocess
 import urllib.error
 import urllib.parse
@@ -14,9 +15,10 @@ _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class PrometheusProcess:
-    """Prometheus with its data in `directory`; missing where it is not installed: `apt-get install prometheus`."""
+    """Prometheus with its data in `directory`."""
 
     def __init__(self, directory: Path, target: str, every: str) -> None:
+        assert shutil.which("prometheus"), "prometheus is missing; as root: apt-get install prometheus"
         directory.mkdir(parents=True)
         job = {"job_name": "agent", "scrape_interval": every, "static_configs": [{"targets": [target]}]}
         configuration = directory / "prometheus.yml"

@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -249,6 +250,7 @@ def test_the_agent_tells_how_it_does(prometheus, agent):
 
 
 def test_promtool_finds_nothing_to_say(agent):
+    assert shutil.which("promtool"), "promtool is missing; as root: apt-get install prometheus"
     _, text = agent.get("/metrics")
 
     for arguments in ([], ["--extended"]):

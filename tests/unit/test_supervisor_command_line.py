@@ -1,9 +1,11 @@
+import dataclasses
 import io
 import json
 import re
 import threading
 
 import pytest
+from rich.console import Console
 
 from local.certificates import ensure_certificates
 from local.supervisor.child import State
@@ -139,6 +141,21 @@ def test_the_environment_may_retune_the_agent_but_not_lead_it_elsewhere(tmp_path
     assert environment["AGENT_SAMPLE_INTERVAL"] == "7"
     assert environment["AGENT_CLUSTER"] == "local"
     assert environment["EVENTHUB_CONNECTION_STRING"] == endpoints.event_hubs
+
+
+def test_only_a_stack_with_an_agent_serves_its_metrics(tmp_path, endpoints):
+    with_agent = dataclasses.replace(endpoints, agent=True)
+    agent = make_programs(DataDirectory(tmp_path), with_agent, agent=True)[-1]
+
+    assert agent.environment()["AGENT_HTTP_LISTEN"] == "127.0.0.1:9464"
+    assert with_agent.agent_url == "http://127.0.0.1:9464"
+    assert "agent" in with_agent.served
+    assert endpoints.agent_url is None
+    assert "agent" not in endpoints.served
+    for shown, expected in ((endpoints, False), (with_agent, True)):
+        output = io.StringIO()
+        Display(Console(file=output)).where_to_look(shown, tmp_path)
+        assert ("http://127.0.0.1:9464/metrics" in output.getvalue()) is expected
 
 
 def test_faults_are_ordered_only_where_they_are_allowed(tmp_path, endpoints):
