@@ -10,8 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
-from itertools import islice
+from importlib.metadata import EntryPoint, EntryPoints, distributions
 
 from agent.collector import Collector, CustomCollector, Host, Reading
 from agent.time_limits import TimeLimitedRuns
@@ -32,7 +31,7 @@ MAX_METRIC_NAME = 120
 
 def names() -> frozenset[str]:
     """Names of the third-party collectors that are installed."""
-    return frozenset(point.name for point in entry_points(group=GROUP))
+    return frozenset(point.name for point in _entry_points())
 
 
 def make_plugins(wanted: Sequence[str], host: Host) -> list[Collector]:
@@ -63,7 +62,7 @@ class Plugin:
 
         Raises TypeError at what is none, OverflowError at a number that is too large, ValueError at too many of them.
         """
-        for number, reading in enumerate(islice(self._collector.collect(), MAX_READINGS + 1)):
+        for number, reading in enumerate(self._collector.collect()):
             if number == MAX_READINGS:
                 raise ValueError(f"it delivers more than {MAX_READINGS} readings")
             yield _checked(reading)
@@ -77,9 +76,23 @@ class CustomPlugin(Plugin):
         self.metrics = tuple(metrics)
 
 
+def _entry_points() -> Iterator[EntryPoint]:
+    """Finds all collectors that are offered, and names distributions whose own description cannot be read."""
+    found: dict[str, EntryPoints] = {}
+    for distribution in distributions():
+        try:
+            found.setdefault(distribution.name, distribution.entry_points)  # the first of a name is what is imported
+        except Exception as error:
+            place = str(distribution.locate_file(""))
+            problem = f"entry points of a distribution cannot be read: {type(error).__name__}: {error}"[:300]
+            log.error("distribution_unusable", extra={"place": place, "problem": problem})
+    for entry_points in found.values():
+        yield from entry_points.select(group=GROUP)
+
+
 def _make(name: str, host: Host) -> Collector:
     """Loads one collector; raises TypeError or ValueError for what the sampler could not work with."""
-    points = tuple(entry_points(group=GROUP, name=name))
+    points = [point for point in _entry_points() if point.name == name]
     if len(points) != 1:
         raise ValueError(f"one distribution must offer it, got {len(points)}: {_distributions(points)}")
     collector = points[0].load()(host)

@@ -41,10 +41,10 @@ class NetworkCollector:
 
     def collect(self) -> Iterator[Reading]:
         """Yields the counters of every selected interface."""
-        head, *lines = self._namespace.read("dev").decode(errors="replace").split("\n")[1:]
-        if "bytes" not in head or lines[-1:] != [""]:
-            raise ValueError(f"net/dev must have two lines of headings and whole lines, got {head!r:.80}")
-        for line in lines[:-1]:
+        lines = self._namespace.read("dev").decode(errors="replace").splitlines()
+        if len(lines) < 2:
+            raise ValueError(f"net/dev must begin with two lines of headings, got {lines!r:.80}")
+        for line in lines[2:]:
             interface, _, rest = line.rpartition(":")
             interface = interface.strip()
             if not self._interfaces.takes(interface):

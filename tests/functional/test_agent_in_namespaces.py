@@ -170,6 +170,7 @@ def test_counts_and_memory_are_what_the_node_says(pod, host):
     assert total == sum(values(outside, "memory")[key] for key in ("mem.used", "mem.free", "mem.cached"))
     assert values(inside, "system")["uptime"] == pytest.approx(values(outside, "system")["uptime"], abs=20)
     assert values(inside, "files")["fds"] == pytest.approx(values(outside, "files")["fds"], rel=0.5)
+    assert values(inside, "cpu")["procs"] == pytest.approx(values(outside, "cpu")["procs"], abs=50)
     assert values(inside, "cpu")["procs.created"] == pytest.approx(values(outside, "cpu")["procs.created"], abs=500)
     assert devices(inside, "disk") == devices(outside, "disk")
     assert values(inside, "pressure").keys() == values(outside, "pressure").keys()

@@ -315,6 +315,13 @@ class TestNetwork:
 
         assert list(network_collector(proc).collect()) == []
 
+    @pytest.mark.parametrize("content", ["", "Inter-|"])
+    def test_a_file_without_headings_is_an_error_and_not_a_node_without_interfaces(self, proc, content):
+        write(proc / "net/dev", content)
+
+        with pytest.raises(ValueError, match="must begin with two lines of headings"):
+            list(network_collector(proc).collect())
+
     def test_a_truncated_line_is_an_error(self, proc):
         write(proc / "net/dev", NET_DEV + "  eth1: 1 2 3\n")
 

@@ -162,6 +162,25 @@ def make_tapes(host): return Tapes()
         assert make_collectors(["gpu"], host_of()) == []
         assert "one distribution must offer it, got 2: plug_a, plug_b" in problem(caplog)
 
+    @pytest.mark.parametrize(
+        "description", ["[devops_monitor.collectors]\ngpu", "[devops_monitor.collectors]\ngpu = 7 7"]
+    )
+    def test_a_distribution_that_describes_itself_badly_does_not_hide_the_others(self, site, caplog, description):
+        install(site, "plug", PRELUDE + "make_good = variant(name='good')", "good")
+        install(site, "unreadable", "", "gpu")
+        (site / "unreadable-1.0.dist-info/entry_points.txt").write_text(description)
+
+        assert "good" in third_party()
+        assert [each.name for each in make_collectors(["gpu", "good", "system"], host_of())] == ["system", "good"]
+        assert {record.getMessage() for record in caplog.records} <= {"distribution_unusable", "collector_unusable"}
+        assert [record.collector for record in caplog.records if record.getMessage() == "collector_unusable"] == ["gpu"]
+
+    def test_a_distribution_that_is_found_twice_is_one(self, site, monkeypatch):
+        install(site, "plug", PRELUDE, "gpu = plug:Gpu")
+        monkeypatch.syspath_prepend(site / "." / ".." / site.name)
+
+        assert [each.name for each in make_collectors(["gpu"], host_of())] == ["gpu"]
+
     def test_metrics_that_another_plugin_has_are_refused(self, site, caplog):
         source = "make_first, make_second = variant(name='first'), variant(name='second')"
 

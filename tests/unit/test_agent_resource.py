@@ -78,5 +78,9 @@ def test_receivers_accept_whatever_a_machine_calls_itself(pool, release):
     assert all(len(value) <= 128 for value in constants.values() if isinstance(value, str))
 
 
+def test_long_names_are_cut():
+    assert node_resource(host_of(), "n", "p" * 500)["pool"] == "p" * 128
+
+
 def test_control_characters_and_broken_utf8_become_question_marks():
     assert node_resource(host_of(), "n", "a\nb\x00c\udcffd\u200be")["pool"] == "a?b?c?d?e"

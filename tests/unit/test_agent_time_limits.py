@@ -90,3 +90,28 @@ def test_no_jobs_need_no_thread():
 
     assert runs.run({}) == {}
     assert not any(thread.name == "never-started" for thread in threading.enumerate())
+
+
+def test_a_job_that_wants_to_end_the_program_fails_and_the_others_still_run():
+    runs: TimeLimitedRuns[int] = TimeLimitedRuns(5, "jobs")
+
+    def leave():
+        raise SystemExit("enough")
+
+    for _ in range(2):
+        outcomes = runs.run({"leave": leave, "after": lambda: 2})
+
+        assert outcomes["leave"].problem == "SystemExit: enough"
+        assert outcomes["after"].value == 2
+
+
+def test_the_problem_is_told_in_a_few_words(gate):
+    runs: TimeLimitedRuns[object] = TimeLimitedRuns(0.05, "jobs")
+
+    outcomes = runs.run({"good": lambda: 1, "broken": fail, "dead": gate.wait})
+
+    assert [outcome.problem for outcome in outcomes.values()] == [
+        None,
+        "OSError: no such mount",
+        "it hangs: no answer within its time limit",
+    ]
