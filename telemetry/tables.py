@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Metric
+from telemetry.prometheus_document import prometheus_document
 
 NODE_METRICS_TABLE = "NodeMetrics_CL"
 NODE_ANOMALIES_TABLE = "NodeAnomalies_CL"
@@ -177,6 +178,7 @@ def generated_files() -> dict[str, str]:
         "infra/log_analytics/tables.json": json.dumps({"tables": tables}, indent=2) + "\n",
         "infra/log_analytics/dcr.json": json.dumps(data_collection_rule(), indent=2) + "\n",
         "docs/metrics.md": metrics_document(),
+        "docs/prometheus-metrics.md": prometheus_document(),
     }
 
 

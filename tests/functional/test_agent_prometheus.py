@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import random
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,7 @@ from tests.functional.agent_process import AgentProcess, BrokerProcess
 from tests.functional.prometheus_process import PrometheusProcess
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+DOCUMENT = Path(__file__).parents[2] / "docs/prometheus.md"
 SAMPLES = 12
 """How many Prometheus should have seen before anything is compared."""
 MOST_RSS = 40 * 2**20
@@ -259,6 +261,35 @@ def test_promtool_finds_nothing_to_say(agent):
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "" or arguments
+
+
+def documented(language: str) -> list[str]:
+    """The blocks of a language in docs/prometheus.md."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_documented_queries_have_results(prometheus):
+    queries = "".join(documented("promql")).splitlines()
+
+    assert len(queries) >= 6
+    assert [query for query in queries if not prometheus.query(query)] == []
+
+
+def test_the_documented_configurations_are_valid(tmp_path):
+    configurations = documented("yaml")
+
+    assert len(configurations) == 2
+    for configuration in configurations:
+        # Debian builds Prometheus without the discovery of pods; what is done with them is checked.
+        known = configuration.replace("kubernetes_sd_configs:\n      - role: pod\n", "static_configs: []\n")
+        (tmp_path / "prometheus.yml").write_text(known)
+        done = subprocess.run(
+            ["promtool", "check", "config", str(tmp_path / "prometheus.yml")],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_strict_parser_takes_what_this_machine_has(agent):
