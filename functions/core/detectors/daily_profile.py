@@ -44,7 +44,7 @@ def residual(states: State, time: Floats, x: Floats) -> Floats:
     first_day = noise + np.maximum(LEVEL_WEIGHT, 1.0 / (states["count"] + 1.0)) * (np.abs(x - states["value"]) - noise)
     states["noise"] = np.where(known, settled, first_day)
     states["expected_points"] += known
-    return distance / usual
+    return np.asarray(distance / usual, dtype=np.float64)
 
 
 def _end_hours(states: State, hour: Bins) -> None:
