@@ -127,6 +127,7 @@ class Settings:
             "publish_interval": self.publish_interval,
             "collectors": list(self.collectors),
             "spool_dir": str(self.spool.directory),
+            "http_listen": f"{self.listen.host}:{self.listen.port}" if self.listen else None,
             "event_hub": self.hub.name if self.hub else None,
             "credential": None
             if self.hub is None
