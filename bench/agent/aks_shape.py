@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from bench.agent.comparison import Comparison, Cost, Plan, compare
+from bench.agent.comparison import Comparison, Cost, Plan, Way, compare
 from bench.agent.programs import REPOSITORY, Unmeasurable
 
 PROCESSES = 500
@@ -63,12 +64,11 @@ def compare_in_aks_shape(plan: Plan, tell: Callable[[str], None]) -> Comparison:
         return read(json.loads(result.read_text()))
 
 
-def read(document: dict[str, object]) -> Comparison:
+def read(document: Mapping[str, Any]) -> Comparison:
     """A comparison that was written as JSON."""
-    costs = {name: Cost(**cost) if isinstance(cost := document[name], dict) else None for name in ("plain", "scraped")}
-    pairs = document["devices"]
-    assert isinstance(pairs, dict)
-    return Comparison(**{**document, **costs, "devices": {name: tuple(pair) for name, pair in pairs.items()}})  # type: ignore[arg-type]
+    costs = {Way(way): Cost(**cost) for way, cost in document["costs"].items()}
+    devices = {name: tuple(pair) for name, pair in document["devices"].items()}
+    return Comparison(**{**document, "costs": costs, "devices": devices})
 
 
 def main(plan: str, result: str) -> None:
@@ -82,7 +82,8 @@ def main(plan: str, result: str) -> None:
     idle = _build()
     tell(f"{_processes()} processes, {len(_mounts())} mounts, {len(_interfaces())} interfaces")
     try:
-        comparison = compare(Plan(**json.loads(plan)), tell)
+        given = json.loads(plan)
+        comparison = compare(Plan(**{**given, "ways": tuple(map(Way, given["ways"]))}), tell)
     finally:
         for process in idle:
             process.kill()
@@ -102,7 +103,7 @@ def _build() -> list[subprocess.Popen[bytes]]:
     while len(_mounts()) < MOUNTS:
         _mount_pod(f"{pod:08x}-0000-4000-8000-000000000000", volume=pod == 0)
         pod += 1
-    return [subprocess.Popen(["sleep", "infinity"]) for _ in range(PROCESSES - _processes() - 5)]
+    return [subprocess.Popen(["sleep", "infinity"]) for _ in range(PROCESSES - _processes())]
 
 
 def _mount_disk(image: Path, folder: str) -> None:
@@ -137,7 +138,7 @@ def _link_interfaces() -> None:
     """The node's own interface and its virtual function; for the rest pods' ends, here and of Calico."""
     _run("ip", "link", "set", "lo", "up")
     pairs = [("eth0", "enP52914s1")]
-    pairs += [(f"azv{number:08x}", f"cali{number:08x}") for number in range((INTERFACES - len(_interfaces())) // 2 - 1)]
+    pairs += [(f"azv{number:08x}", f"cali{number:08x}") for number in range((INTERFACES - len(_interfaces()) - 1) // 2)]
     for one, other in pairs:
         _run("ip", "link", "add", one, "type", "veth", "peer", "name", other)
         _run("ip", "link", "set", one, "up")

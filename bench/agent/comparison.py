@@ -1,8 +1,9 @@
 """Agent and node_exporter side by side: CPU time of each per sample. For the agent's benchmark.
 
 Both live through the same seconds: in every interval the agent takes its sample, and half an interval later
-node_exporter is scraped once. CPU time is the kernel's own count for the whole process, in nanoseconds. What the
-agent does for publishing (envelope, spool, TLS, acknowledgement) is part of its samples.
+node_exporter is scraped once, over a connection that stays open, as Prometheus does it: compressed. CPU time is the
+kernel's own count for the whole process, in nanoseconds. What the agent does for publishing (envelope, spool, TLS,
+acknowledgement) is part of its samples.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from azure.eventhub.aio import EventHubConsumerClient
@@ -35,21 +37,28 @@ _ACCEPT = (
 _WARM_UP_ENVELOPES = 5
 
 
+class Way(StrEnum):
+    """How a block is measured."""
+
+    PLAIN = "plain"
+    """The agent publishes, node_exporter is scraped as Prometheus does."""
+    SCRAPED = "scraped"
+    """The agent's /metrics is scraped, too."""
+    UNCOMPRESSED = "uncompressed"
+    """As plain, but node_exporter need not compress what it is asked for, as the agent does with its envelopes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How long to measure, and on what."""
 
     interval: float = 0.1
-    ticks: int = 60
-    """Samples in a block; every second block scrapes the agent's /metrics as well."""
-    blocks: int = 6
-    scraping: bool = True
+    ticks: int = 50
+    """Samples in a block."""
+    blocks: int = 3
+    """Of each way, in turn."""
+    ways: tuple[Way, ...] = tuple(Way)
     exclude_nothing: bool = False
-
-    @property
-    def seconds(self) -> float:
-        """How long the blocks take."""
-        return self.interval * self.ticks * self.blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +72,7 @@ class Block:
     """Seconds."""
     scrapes: int
     """Of node_exporter."""
-    scraped: bool
-    """Whether the agent was scraped, too."""
+    way: Way = Way.PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +88,7 @@ class Cost:
 class Comparison:
     """What a comparison came to."""
 
-    plain: Cost
-    scraped: Cost | None
-    """With one scrape of the agent per sample."""
+    costs: Mapping[Way, Cost]
     samples: int
     missed: int
     """Ticks of the blocks without a sample."""
@@ -114,13 +120,13 @@ def compare(plan: Plan, tell: Callable[[str], None]) -> Comparison:
             patience = 30 + 2 * warm * SAMPLES_PER_ENVELOPE * plan.interval
             agent.await_(lambda: broker.envelopes() >= warm, f"{warm} envelopes were published", patience)
             for _ in range(5):
-                exposition = theirs.scrape()
+                exposition = theirs.scrape(Way.UNCOMPRESSED)
                 ours.scrape()
             blocks = []
-            for number in range(plan.blocks):
-                scraped = plan.scraping and number % 2 == 1
-                blocks.append(_measure(plan, agent, exporter, theirs, ours if scraped else None))
-                tell(f"block {number + 1} of {plan.blocks}: {_rough(blocks[-1], plan)}")
+            for number in range(plan.blocks * len(plan.ways)):
+                way = plan.ways[number % len(plan.ways)]
+                blocks.append(_measure(plan, way, agent, exporter, theirs, ours))
+                tell(f"block {number + 1} of {plan.blocks * len(plan.ways)}: {_rough(blocks[-1], plan)}")
             rss = resident_mib(agent.pid), resident_mib(exporter.pid)
         # Stopping, the agent has published the rest.
         envelopes = asyncio.run(_published(broker))
@@ -143,7 +149,7 @@ def reckon(
     Raises Unmeasurable when the agent did not keep up: its samples would then look cheaper than they are.
     """
     stamps = sorted(sampled_ms)
-    costs: dict[bool, list[Cost]] = {False: [], True: []}
+    costs: dict[Way, list[Cost]] = {}
     total = missed = 0
     for block in blocks:
         samples = sum(block.began_ms <= stamp < block.ended_ms for stamp in stamps)
@@ -153,11 +159,11 @@ def reckon(
                 "the machine is too busy to measure on, or an outage was measured"
             )
         ours, theirs = 1000 * block.agent_cpu / samples, 1000 * block.exporter_cpu / block.scrapes
-        costs[block.scraped].append(Cost(ours, theirs, ours / theirs))
+        costs.setdefault(block.way, []).append(Cost(ours, theirs, ours / theirs))
         total += samples
         missed += ticks - samples
-    scraped = _median(costs[True]) if costs[True] else None
-    return Comparison(_median(costs[False]), scraped, total, missed, *rss, start_ms, devices)
+    medians = {way: _median(found) for way, found in costs.items()}
+    return Comparison(medians, total, missed, *rss, start_ms, devices)
 
 
 class Scraper:
@@ -166,14 +172,15 @@ class Scraper:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
 
-    def scrape(self) -> str:
+    def scrape(self, way: Way = Way.PLAIN) -> str:
         """The exposition. Raises Unmeasurable when it is none."""
-        self._connection.request("GET", "/metrics", headers={"Accept": _ACCEPT})
+        encoding = "identity" if way is Way.UNCOMPRESSED else "gzip"
+        self._connection.request("GET", "/metrics", headers={"Accept": _ACCEPT, "Accept-Encoding": encoding})
         answer = self._connection.getresponse()
         body = answer.read()
         if answer.status != 200 or not body:
             raise Unmeasurable(f"/metrics answered {answer.status} and {len(body)} bytes: {body[:200]!r}")
-        return body.decode()
+        return body.decode(errors="replace")
 
 
 def cpu_seconds(pid: int) -> float:
@@ -184,7 +191,7 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def _measure(plan: Plan, agent: Agent, exporter: NodeExporter, theirs: Scraper, ours: Scraper | None) -> Block:
+def _measure(plan: Plan, way: Way, agent: Agent, exporter: NodeExporter, theirs: Scraper, ours: Scraper) -> Block:
     """One block: from a tenth of an interval before a tick, so that no sample is cut in two."""
     began = (time.time() // plan.interval + 2 - 0.1) * plan.interval
     _sleep_until(began)
@@ -194,15 +201,15 @@ def _measure(plan: Plan, agent: Agent, exporter: NodeExporter, theirs: Scraper, 
         due = began + (tick + 0.6) * plan.interval
         if time.time() < due + plan.interval / 4:
             _sleep_until(due)
-            theirs.scrape()
+            theirs.scrape(way)
             scrapes += 1
-        if ours is not None:
+        if way is Way.SCRAPED:
             _sleep_until(began + (tick + 0.85) * plan.interval)
             ours.scrape()
     ended = began + plan.ticks * plan.interval
     _sleep_until(ended)
     now = cpu_seconds(agent.pid), cpu_seconds(exporter.pid)
-    return Block(began * 1000, ended * 1000, now[0] - cpu[0], now[1] - cpu[1], scrapes, ours is not None)
+    return Block(began * 1000, ended * 1000, now[0] - cpu[0], now[1] - cpu[1], scrapes, way)
 
 
 def _sleep_until(epoch: float) -> None:
@@ -211,7 +218,7 @@ def _sleep_until(epoch: float) -> None:
 
 def _rough(block: Block, plan: Plan) -> str:
     ours, theirs = (1000 * seconds / plan.ticks for seconds in (block.agent_cpu, block.exporter_cpu))
-    return f"agent {ours:.2f} ms{' (scraped)' if block.scraped else ''}, node_exporter {theirs:.2f} ms"
+    return f"{block.way}: agent {ours:.2f} ms, node_exporter {theirs:.2f} ms"
 
 
 def _median(costs: list[Cost]) -> Cost:

@@ -1,8 +1,9 @@
 """`make bench-agent`: what the agent costs its node, printed as `name value unit`.
 
 CPU time is measured at a sample interval of 0.1 s, as a whole run at 10 s would take an hour; `..._10s` is a short run
-at 10 s, where caches are colder for both programs. `..._scraped`: /metrics is scraped once per sample besides.
-`..._aks`: on an AKS-shaped host. `..._open`: there, too, with nothing excluded on either side.
+at 10 s, where caches are colder for both programs. `..._scraped`: /metrics of the agent is scraped once per sample
+besides. `..._uncompressed`: node_exporter need not compress, which Prometheus asks it for. `..._aks`: on an AKS-shaped
+host. `..._open`: there, too, with nothing excluded on either side.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.agent.aks_shape import compare_in_aks_shape
-from bench.agent.comparison import Comparison, Plan, compare
+from bench.agent.comparison import Comparison, Plan, Way, compare
 from bench.agent.image import SUMMARY, image_sizes
 from bench.agent.memory import growth_kib, resident
 from bench.agent.programs import Unmeasurable
@@ -65,7 +66,7 @@ def main() -> int:
 
 
 def _cpu(figures: Figures, tell: Tell, *, quick: bool, aks: bool) -> None:
-    plan = Plan(ticks=24, blocks=4) if quick else Plan()
+    plan = Plan(ticks=24, blocks=1) if quick else Plan()
     here = compare(plan, tell)
     _add(figures, here, "")
     _must_look_at_the_same(here)
@@ -77,11 +78,11 @@ def _cpu(figures: Figures, tell: Tell, *, quick: bool, aks: bool) -> None:
         _add(figures, shaped, "_aks")
         _must_look_at_the_same(shaped)
         tell("AKS-shaped host, nothing excluded")
-        ticks, blocks = (24, 2) if quick else (60, 4)
-        _add(figures, compare_in_aks_shape(Plan(ticks=ticks, blocks=blocks, exclude_nothing=True), tell), "_open")
+        everything = Plan(ticks=24 if quick else 50, blocks=1, exclude_nothing=True)
+        _add(figures, compare_in_aks_shape(everything, tell), "_open")
     if not quick:
         tell("at an interval of 10 s")
-        _add(figures, compare(Plan(interval=10.0, ticks=9, blocks=1, scraping=False), tell), "_10s")
+        _add(figures, compare(Plan(interval=10.0, ticks=9, blocks=1, ways=(Way.PLAIN,)), tell), "_10s")
 
 
 def _memory(figures: Figures, tell: Tell, *, quick: bool) -> None:
@@ -104,12 +105,11 @@ def _image(figures: Figures, tell: Tell) -> None:
 
 
 def _add(figures: Figures, found: Comparison, suffix: str) -> None:
-    figures.add(f"agent.cpu_ms_per_sample{suffix}", found.plain.agent_ms, "ms")
-    figures.add(f"node_exporter.cpu_ms_per_scrape{suffix}", found.plain.exporter_ms, "ms")
-    figures.add(f"agent.ratio_vs_node_exporter{suffix}", found.plain.ratio, "")
-    if found.scraped is not None:
-        figures.add(f"agent.cpu_ms_per_sample_scraped{suffix}", found.scraped.agent_ms, "ms")
-        figures.add(f"agent.ratio_vs_node_exporter_scraped{suffix}", found.scraped.ratio, "")
+    for way, cost in found.costs.items():
+        of_way = "" if way is Way.PLAIN else f"_{way}"
+        figures.add(f"agent.cpu_ms_per_sample{of_way}{suffix}", cost.agent_ms, "ms")
+        figures.add(f"node_exporter.cpu_ms_per_scrape{of_way}{suffix}", cost.exporter_ms, "ms")
+        figures.add(f"agent.ratio_vs_node_exporter{of_way}{suffix}", cost.ratio, "")
     figures.add(f"node_exporter.rss_mib{suffix}", found.exporter_rss_mib, "MiB")
     for name, (ours, theirs) in found.devices.items():
         figures.add(f"agent.{name}_devices{suffix}", ours, f"(node_exporter {theirs})")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from bench.agent.aks_shape import read
-from bench.agent.comparison import Block, Comparison, Cost, cpu_seconds, reckon
+from bench.agent.comparison import Block, Comparison, Cost, Way, cpu_seconds, reckon
 from bench.agent.hurried import hurried
 from bench.agent.image import image_sizes
 from bench.agent.node_exporter import devices_in
@@ -19,9 +19,9 @@ from tests.eventually import eventually
 DEVICES = {"disk": (1, 1), "filesystem": (2, 2), "network": (1, 1)}
 
 
-def block(number: int, agent_cpu: float, exporter_cpu: float, *, scrapes: int = 10, scraped: bool = False) -> Block:
+def block(number: int, agent_cpu: float, exporter_cpu: float, *, scrapes: int = 10, way: Way = Way.PLAIN) -> Block:
     """A second with ten ticks."""
-    return Block(1000.0 * number, 1000.0 * (number + 1), agent_cpu, exporter_cpu, scrapes, scraped)
+    return Block(1000.0 * number, 1000.0 * (number + 1), agent_cpu, exporter_cpu, scrapes, way)
 
 
 def stamps(blocks: int, left_out: tuple[int, ...] = ()) -> list[int]:
@@ -35,7 +35,7 @@ def reckoned(blocks: list[Block], sampled: list[int]) -> Comparison:
 def test_cpu_time_is_divided_by_the_samples_that_were_published_of_the_block():
     found = reckoned([block(0, 0.018, 0.040)], stamps(1, left_out=(3,)))
 
-    assert found.plain == Cost(pytest.approx(2.0), pytest.approx(4.0), pytest.approx(0.5))
+    assert found.costs[Way.PLAIN] == Cost(pytest.approx(2.0), pytest.approx(4.0), pytest.approx(0.5))
     assert (found.samples, found.missed) == (9, 1)
 
 
@@ -44,14 +44,14 @@ def test_a_disturbed_block_moves_neither_the_costs_nor_the_ratio():
 
     found = reckoned([calm, disturbed, block(2, 0.02, 0.04)], stamps(3))
 
-    assert found.plain == Cost(pytest.approx(2.0), pytest.approx(4.0), pytest.approx(0.5))
+    assert found.costs[Way.PLAIN] == Cost(pytest.approx(2.0), pytest.approx(4.0), pytest.approx(0.5))
 
 
-def test_scraped_blocks_are_a_cost_of_their_own():
-    found = reckoned([block(0, 0.02, 0.04), block(1, 0.03, 0.04, scraped=True)], stamps(2))
+def test_each_way_of_measuring_has_a_cost_of_its_own():
+    found = reckoned([block(0, 0.02, 0.04), block(1, 0.03, 0.04, way=Way.SCRAPED)], stamps(2))
 
-    assert found.plain.agent_ms == pytest.approx(2.0)
-    assert found.scraped == Cost(pytest.approx(3.0), pytest.approx(4.0), pytest.approx(0.75))
+    assert found.costs[Way.PLAIN].agent_ms == pytest.approx(2.0)
+    assert found.costs[Way.SCRAPED] == Cost(pytest.approx(3.0), pytest.approx(4.0), pytest.approx(0.75))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_program_that_did_not_keep_up_is_not_measured(blocks, sampled):
 
 
 def test_a_comparison_comes_out_of_its_namespaces_as_it_went_in():
-    comparison = reckoned([block(0, 0.02, 0.04), block(1, 0.03, 0.04, scraped=True)], stamps(2))
+    comparison = reckoned([block(0, 0.02, 0.04), block(1, 0.03, 0.04, way=Way.SCRAPED)], stamps(2))
 
     assert read(json.loads(json.dumps(asdict(comparison)))) == comparison
 
