@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from agent.clock import Clock, Stamps
 from agent.collector import Collector, CustomCollector, Reading
@@ -36,8 +37,7 @@ class Sample:
     """How long all collectors took."""
 
 
-@dataclass(slots=True)
-class CollectorStatistics:
+class CollectorStatistics(NamedTuple):
     """How a collector has been doing since the agent started."""
 
     runs: int = 0
@@ -80,6 +80,7 @@ class Sampler:
         self._metrics = {
             collector.name: {metric.key: metric for metric in metrics_of(collector)} for collector in collectors
         }
+        self._jobs = {collector.name: partial(self._collect, collector) for collector in collectors}
         self._custom = {collector.name for collector in collectors if isinstance(collector, CustomCollector)}
         self.statistics = {collector.name: CollectorStatistics() for collector in collectors}
         self.counters: dict[str, tuple[Reading, ...]] = {collector.name: () for collector in collectors}
@@ -91,75 +92,70 @@ class Sampler:
         """Reads the node once. Raises nothing on account of a collector."""
         sample = Sample(self._stamps.next(self._clock.epoch_ms()))
         started = self._clock.monotonic()
-        outcomes = self._runs.run({c.name: partial(self._collect, c) for c in self._collectors})
+        outcomes = self._runs.run(self._jobs)
         for collector in self._collectors:
             self._take(collector, outcomes[collector.name], sample)
         ended = self._clock.monotonic()
         self._rates.forget_unseen(ended)
         sample.seconds = ended - started
-        self.latest = Snapshot(
-            sample.time,
-            ended,
-            sample.seconds,
-            dict(self.counters),
-            {name: replace(statistics) for name, statistics in self.statistics.items()},
-        )
+        self.latest = Snapshot(sample.time, ended, sample.seconds, dict(self.counters), dict(self.statistics))
         return sample
 
     def _collect(self, collector: Collector) -> _Collected:
         return _Collected(self._clock.monotonic(), tuple(collector.collect()))
 
     def _take(self, collector: Collector, outcome: Outcome[_Collected], sample: Sample) -> None:
-        statistics = self.statistics[collector.name]
-        statistics.runs += 1
-        statistics.seconds = outcome.seconds
+        before = self.statistics[collector.name]
         problem = outcome.problem
         collected = outcome.value or _Collected(0.0, ())
-        taken = 0
+        taken = refused = 0
         try:
             for reading in collected.readings:
-                self._add(collector, reading, collected.at, sample)
+                if not self._add(collector, reading, collected.at, sample):
+                    refused += 1
                 taken += 1
         except KeyError as unknown:
             problem = f"it delivers {unknown}, which it has no metric for"
         except ValueError as error:
             problem = f"it delivers {collected.readings[taken]!r:.160}: {error}"
         self.counters[collector.name] = collected.readings[:taken]
-        if problem:
-            statistics.failures += 1
-        if problem and not statistics.problem:
+        self.statistics[collector.name] = CollectorStatistics(
+            runs=before.runs + 1,
+            failures=before.failures + 1 if problem else before.failures,
+            seconds=outcome.seconds,
+            refused=before.refused + refused,
+            problem=problem,
+        )
+        if problem and not before.problem:
             log.warning("collector_failed", extra={"collector": collector.name, "problem": problem})
-        elif statistics.problem and not problem:
+        elif before.problem and not problem:
             log.info("collector_recovered", extra={"collector": collector.name})
-        statistics.problem = problem
 
-    def _add(self, collector: Collector, reading: Reading, at: float, sample: Sample) -> None:
-        metric = self._metrics[collector.name][reading.key]
-        value: float | None = reading.value
+    def _add(self, collector: Collector, reading: Reading, at: float, sample: Sample) -> bool:
+        """Puts a reading into the sample; False when its value is refused. A counter's first one has none yet."""
+        key, value, device, wraps_at, read_at, incarnation = reading
+        name, device_class = collector.name, collector.device_class
+        metric = self._metrics[name][key]
         if metric.kind is Kind.RATE:
-            value = self._rates.rate(
-                (collector.name, reading.key, reading.device, reading.incarnation),
-                reading.value,
-                at if reading.at is None else reading.at,
-                upper=metric.upper,
-                wraps_at=reading.wraps_at,
-                now=at,
-            )
-        if value is None:
-            return
+            series = (name, key, device, incarnation)
+            read_at = at if read_at is None else read_at
+            rate = self._rates.rate(series, value, read_at, upper=metric.upper, wraps_at=wraps_at, now=at)
+            if rate is None:
+                return True
+            value = rate
         sendable = for_wire(metric, value)
         if sendable is None:
-            self.statistics[collector.name].refused += 1
-        elif collector.name in self._custom:
-            name = metric.name if reading.device is None else f"{metric.name}/{reading.device}"
-            sample.devices.setdefault(CUSTOM.key, {})[name] = {CUSTOM.metrics[0].key: sendable}
-        elif collector.device_class is None and reading.device is None:
-            sample.metrics[reading.key] = sendable
-        elif collector.device_class is None or reading.device is None:
+            return False
+        if name in self._custom:
+            named = metric.name if device is None else f"{metric.name}/{device}"
+            sample.devices.setdefault(CUSTOM.key, {})[named] = {CUSTOM.metrics[0].key: sendable}
+        elif device_class is None and device is None:
+            sample.metrics[key] = sendable
+        elif device_class is None or device is None:
             raise ValueError("metrics of a device class need a device, metrics of the node have none")
         else:
-            devices = sample.devices.setdefault(collector.device_class.key, {})
-            devices.setdefault(reading.device, {})[reading.key] = sendable
+            sample.devices.setdefault(device_class.key, {}).setdefault(device, {})[key] = sendable
+        return True
 
 
 def metrics_of(collector: Collector) -> tuple[Metric, ...]:
