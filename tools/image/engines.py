@@ -62,6 +62,8 @@ def find_engine(wanted: str | None, candidates: Sequence[str] = BUILDERS) -> Eng
         if (problem := _problem(engine)) is None:
             return engine
         problems.append(f"{name}: {problem}")
+    if wanted:
+        raise NoEngine(f"{problems[0]}; mend that, or leave ENGINE out to take another of {', '.join(candidates)}")
     raise NoEngine(
         f"no container engine works here ({'; '.join(problems)}). "
         "Install one, such as `apt-get install podman`, or start the docker daemon"
