@@ -23,6 +23,9 @@ from functions.core.rows import mean_scale
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Metric
 from telemetry.tables import MINIMA, TOTALS
 
+_CLASSES = tuple(device_class for device_class in DEVICE_CLASSES if not device_class.optional)
+"""Those of the workload's nodes; DuckDB need not look for others."""
+
 
 @dataclass(frozen=True, slots=True)
 class RivalResult:
@@ -74,7 +77,7 @@ def _digits(metric: Metric) -> int:
 def _read(source: Path) -> str:
     metrics = ", ".join(f'"{metric.key}" DOUBLE[]' for metric in NODE_METRICS)
     columns = ["cluster: 'VARCHAR'", "node: 'VARCHAR'", "time: 'BIGINT[]'", f"metrics: 'STRUCT({metrics})'"]
-    for device_class in DEVICE_CLASSES:
+    for device_class in _CLASSES:
         fields = ", ".join(f'"{metric.key}" DOUBLE[][]' for metric in device_class.metrics)
         columns.append(f"{device_class.key}: 'STRUCT({device_class.identity} VARCHAR[], {fields})'")
     return f"read_json('{source}', format = 'newline_delimited', columns = {{{', '.join(columns)}}})"
@@ -96,7 +99,7 @@ def _outer(inner: str) -> str:
     grouped = ["cluster", "node", "m", "sum(n) as n"]
     for i in range(len(NODE_METRICS)):
         grouped += [f"sum(s{i}) as s{i}", f"max(x{i}) as x{i}"] + ([f"min(l{i}) as l{i}"] if i in MINIMA else [])
-    for c, device_class in enumerate(DEVICE_CLASSES):
+    for c, device_class in enumerate(_CLASSES):
         grouped.append(f"first(names{c}) as names{c}")
         for k, metric in enumerate(device_class.metrics):
             grouped.append(f"list(d{c}_{k}) as d{c}_{k}")
@@ -116,7 +119,7 @@ def _outer(inner: str) -> str:
             row.append(f'round(list_sum(flatten(d{c}_{k})) / n, {_digits(metric)}) as "{metric.column}Avg"')
         else:
             row.append(f'x{c}_{k} as "{metric.column}Max"')
-    for c, device_class in enumerate(DEVICE_CLASSES):
+    for c, device_class in enumerate(_CLASSES):
         fields = ", ".join(
             f"'{device_class.field(m)}': round(list_sum(list_transform(d{c}_{k}, lambda p: p[i])) / n, {_digits(m)})"
             for k, m in enumerate(device_class.metrics)
@@ -132,7 +135,7 @@ def _unnested(source: Path) -> str:
     for i, metric in enumerate(NODE_METRICS):
         value = f'metrics."{metric.key}"[j]'
         fields += [f"{value} as s{i}", f"{value} as x{i}"] + ([f"{value} as l{i}"] if i in MINIMA else [])
-    for c, device_class in enumerate(DEVICE_CLASSES):
+    for c, device_class in enumerate(_CLASSES):
         fields.append(f"{device_class.key}.{device_class.identity} as names{c}")
         for k, metric in enumerate(device_class.metrics):
             values = f'list_transform({device_class.key}."{metric.key}", lambda v: v[j])'
@@ -150,7 +153,7 @@ def _cut(source: Path) -> str:
         fields += [f"list_sum({values}) as s{i}", f"list_max({values}) as x{i}"]
         if i in MINIMA:
             fields.append(f"list_min({values}) as l{i}")
-    for c, device_class in enumerate(DEVICE_CLASSES):
+    for c, device_class in enumerate(_CLASSES):
         fields.append(f"{device_class.key}.{device_class.identity} as names{c}")
         for k, metric in enumerate(device_class.metrics):
             column = f'{device_class.key}."{metric.key}"'
@@ -178,7 +181,7 @@ def differences(ours: list[bytes], theirs: list[dict[str, object]]) -> Iterator[
             yield f"{where} is missing"
             continue
         yield from _compare(where, row, other)
-        for device_class in DEVICE_CLASSES:
+        for device_class in _CLASSES:
             devices = other[device_class.column]
             assert isinstance(devices, list)
             for mine, his in zip(row[device_class.column], devices, strict=True):
@@ -187,9 +190,9 @@ def differences(ours: list[bytes], theirs: list[dict[str, object]]) -> Iterator[
 
 _LAST_DIGIT = {
     name: 1.0 / mean_scale(metric)
-    for metric in (*NODE_METRICS, *(metric for c in DEVICE_CLASSES for metric in c.metrics))
+    for metric in (*NODE_METRICS, *(metric for c in _CLASSES for metric in c.metrics))
     for name in (f"{metric.column}Avg", f"{metric.column}Max", f"{metric.column}Min")
-} | {c.field(metric): 1.0 / mean_scale(metric) for c in DEVICE_CLASSES for metric in c.metrics}
+} | {c.field(metric): 1.0 / mean_scale(metric) for c in _CLASSES for metric in c.metrics}
 
 
 def _compare(where: str, mine: dict[str, object], his: dict[str, object]) -> Iterator[str]:

@@ -12,11 +12,13 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import batched
 from statistics import fmean
 
 import orjson
 import psutil
 
+from bench.core import BATCH
 from bench.workload import START_MS
 from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore
 from functions.core.detector import RobustBand
@@ -25,6 +27,7 @@ from functions.core.ports import Event, Position
 from local.fleet.model import FleetModel
 from telemetry.catalogue import POD, round_for_wire
 from telemetry.envelope import Envelope, encode
+from telemetry.tables import NODE_METRICS_TABLE
 
 MIB = 1024 * 1024
 
@@ -77,7 +80,8 @@ def envelopes(nodes: int, pods: int, changes: int, minutes: int) -> Iterator[tup
         if minute.get(node) != due.at_ms // 60_000:
             minute[node] = due.at_ms // 60_000
             found.replace()
-        due.envelope.devices[POD.key] = found.block(len(due.envelope.time))
+        if pods:
+            due.envelope.devices[POD.key] = found.block(len(due.envelope.time))
         yield due.at_ms, due.envelope
 
 
@@ -97,21 +101,24 @@ def main() -> None:
     rows: list[int] = []
     columns: list[int] = []
     resident: list[float] = []
-    for number, (at_ms, said) in enumerate(envelopes(options.nodes, options.pods, options.changes, options.minutes)):
-        raw = encode(said)
-        wire.append(len(raw))
-        event = Event(raw, Position("bench", "0", number, at_ms))
+    published = envelopes(options.nodes, options.pods, options.changes, options.minutes)
+    for number, batch in enumerate(batched(published, min(options.nodes, BATCH), strict=False)):
+        events = [
+            Event(encode(said), Position("bench", "0", BATCH * number + place, at_ms))
+            for place, (at_ms, said) in enumerate(batch)
+        ]
+        wire += [len(event.raw) for event in events]
         started = time.process_time()
-        report = ingest.run([event])
-        seconds.append(time.process_time() - started)
+        report = ingest.run(events)
+        seconds.append((time.process_time() - started) / len(batch))
         if report.dead_lettered:
             raise ValueError("the workload has a bad envelope")
-        states += [len(one.blob or b"") for one in store.load([(said.cluster, said.node)]).values()]
-        for row in sink.tables.pop("NodeMetrics_CL", []):
+        states += [len(one.blob or b"") for one in store.load(report.touched[:1]).values()]
+        for row in sink.tables.pop(NODE_METRICS_TABLE, []):
             rows.append(len(row))
-            columns.append(len(orjson.dumps(orjson.loads(row)[POD.column])))
+            columns.append(len(orjson.dumps(orjson.loads(row).get(POD.column))))
         sink.tables.clear()
-        if number % 50 == 0:
+        if number % 10 == 0:
             gc.collect()
             resident.append(psutil.Process().memory_info().rss / MIB)
     half = len(seconds) // 2

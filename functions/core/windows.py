@@ -72,16 +72,19 @@ class WindowTable:
     def _merge(self, slots: Indexes, samples: Floats) -> None:
         """Folds samples (slots, samples, width) into their slots, each named once."""
         missing = np.isnan(samples)
-        if missing.any():
-            self.count[slots] += (~missing).sum(axis=1, dtype=np.int32)
-            self.total[slots] += np.where(missing, 0.0, samples).sum(axis=1)
-            low, high = np.where(missing, np.inf, samples), np.where(missing, -np.inf, samples)
+        never = missing[0, 0]
+        if (missing == never).all():  # nothing is missing, or what no agent of these sends: three times faster
+            self.count[slots] += samples.shape[1] * ~never
+            total, low, high = samples.sum(axis=1), samples.min(axis=1), samples.max(axis=1)
+            total[:, never], low[:, never], high[:, never] = 0.0, np.inf, -np.inf
         else:
-            self.count[slots] += samples.shape[1]
-            self.total[slots] += samples.sum(axis=1)
-            low = high = samples
-        self.low[slots] = np.minimum(self.low[slots], low.min(axis=1))
-        self.high[slots] = np.maximum(self.high[slots], high.max(axis=1))
+            self.count[slots] += (~missing).sum(axis=1, dtype=np.int32)
+            total = np.where(missing, 0.0, samples).sum(axis=1)
+            low = np.where(missing, np.inf, samples).min(axis=1)
+            high = np.where(missing, -np.inf, samples).max(axis=1)
+        self.total[slots] += total
+        self.low[slots] = np.minimum(self.low[slots], low)
+        self.high[slots] = np.maximum(self.high[slots], high)
         self.samples[slots] += samples.shape[1]
 
     def mean(self, slots: Indexes) -> Floats:
