@@ -144,3 +144,15 @@ def test_a_pod_monitor_selects_the_agents_of_every_pool_and_no_other_pod() -> No
     assert all(selector <= labels.items() for labels in agents)
     assert not selector <= test_pod["metadata"]["labels"].items()
     assert monitor["spec"]["podMetricsEndpoints"][0]["port"] == "metrics"
+
+
+def test_helm_test_checks_the_settings_and_reads_the_node_once() -> None:
+    (test_pod,) = (each for each in render(IDENTITY) if each["kind"] == "Pod")
+    (daemon_set,) = daemon_sets(IDENTITY).values()
+    steps = [*test_pod["spec"]["initContainers"], *test_pod["spec"]["containers"]]
+
+    assert test_pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert test_pod["spec"]["restartPolicy"] == "Never"
+    assert [step["args"] for step in steps] == [["--check"], ["--once"]]
+    assert [step["env"] for step in steps] == [pod(daemon_set)["containers"][0]["env"]] * 2
+    assert {step["image"] for step in steps} == {pod(daemon_set)["containers"][0]["image"]}

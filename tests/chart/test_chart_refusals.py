@@ -120,8 +120,8 @@ RULES_BETWEEN_VALUES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"agent": {"sampleInterval": 31}}, "agent.publishInterval must be at least agent.sampleInterval (31 s), got 30"),
     (
-        {"agent": {"sampleInterval": 0.1, "publishInterval": 61}},
-        "at most 600 times agent.sampleInterval (0.1 s), got 61",
+        {"agent": {"sampleInterval": 0.1, "publishInterval": 60.05}},
+        "at most 600 times agent.sampleInterval (0.1 s), got 60.05",
     ),
     ({"serviceAccount": {"create": False}}, "serviceAccount.name must be set where serviceAccount.create is false"),
     ({"priorityClass": {"create": True}}, "must not begin with system-"),
@@ -180,4 +180,5 @@ def test_no_refusal_repeats_the_key_of_a_connection_string() -> None:
 
 def test_good_values_are_not_refused() -> None:
     assert render(GOOD)
+    assert render(merged(GOOD, {"agent": {"sampleInterval": 0.1, "publishInterval": 60}}))
     assert render(merged(GOOD, {"global": {"of": "a parent chart"}, "resources": {"limits": {"cpu": None}}}))
