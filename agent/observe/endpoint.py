@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 from agent.observe.exposition import negotiate
 from agent.observe.health import Health
+from agent.observe.messages import Request, Response
 from agent.observe.metrics import Metrics
-from agent.observe.server import Request, Response
 
 METHODS = ("GET", "HEAD")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 
 from telemetry.prometheus import Family, Type
 
@@ -16,6 +17,7 @@ class Format(Enum):
     TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
+@lru_cache(maxsize=8)
 def negotiate(accept: str | None) -> Format:
     """Chooses by the Accept header: OpenMetrics where it is asked for by name and no less wanted than text."""
     wanted = {Format.OPENMETRICS: 0.0, Format.TEXT: 0.0}

@@ -46,6 +46,7 @@ class NodeMetrics:
             else:
                 found = series_of(metrics_of(collector), labels)
             self._slots[collector.name] = self._make_slots(metrics_of(collector), found, labels)
+        self._heads = {format_: [head(family, format_) for family in self._families] for format_ in Format}
 
     def render(self, snapshot: Snapshot, format_: Format) -> str:
         """Gives the families that have a value, each with its series."""
@@ -68,7 +69,13 @@ class NodeMetrics:
                 line = lines[key] = self._lines.get(key) or slot.line(reading.device)
                 blocks[slot.family][line] = number(value)
         self._lines = lines
-        return "".join(_written(self._families[index], block, format_) for index, block in enumerate(blocks) if block)
+        return "".join(
+            [
+                head_ + "".join([f"{line}{value}\n" for line, value in block.items()])
+                for head_, block in zip(self._heads[format_], blocks, strict=True)
+                if block
+            ]
+        )
 
     def _make_slots(
         self, metrics: Iterable[Metric], found: dict[str, Series], labels: tuple[str, ...]
@@ -136,7 +143,3 @@ def _custom(collector: Collector, labels: tuple[str, ...], taken: set[str]) -> d
             },
         )
     return found
-
-
-def _written(family: Family, block: dict[str, str], format_: Format) -> str:
-    return head(family, format_) + "".join([f"{line}{value}\n" for line, value in block.items()])
