@@ -1,7 +1,7 @@
 """telemetry.catalogue.round_for_wire for whole arrays: the same rule, vectorised, up to 2^53.
 
 Decimal ties (0.35 to one digit) may go the other way. A test holds the two against each other.
-For the modules of local.fleet only.
+For the modules of local.fleet and for benchmarks.
 """
 
 from __future__ import annotations
@@ -14,20 +14,27 @@ from local.fleet.noise import Floats
 from telemetry.catalogue import Kind, Metric
 
 
+def rounded(metric: Metric, values: Floats) -> Floats:
+    """Readings of a metric as they arrive: rounded for the wire."""
+    if metric.kind is Kind.RATE:
+        values = _four_significant_digits(values)
+    if metric.digits is None:
+        return np.rint(values)
+    scale = 10.0**metric.digits
+    return np.asarray(np.rint(values * scale) / scale)
+
+
 def round_array(metric: Metric, values: Floats) -> list[Any]:
     """Rounds readings of a metric and gives them as nested lists of Python numbers in the shape of the array.
 
     They are whole where round_for_wire makes them whole, so that the JSON text is the same too.
     """
-    if metric.kind is Kind.RATE:
-        values = _four_significant_digits(values)
+    numbers = rounded(metric, values)
     if metric.digits is None:
-        return np.rint(values).astype(np.int64).tolist()  # type: ignore[no-any-return]
-    scale = 10.0**metric.digits
-    rounded: list[Any] = (np.rint(values * scale) / scale).tolist()
-    if metric.kind is Kind.RATE and bool((values >= 1000.0).any()):
-        return _whole_above_thousand(rounded)
-    return rounded
+        return numbers.astype(np.int64).tolist()  # type: ignore[no-any-return]
+    if metric.kind is Kind.RATE and bool((numbers >= 1000.0).any()):
+        return _whole_above_thousand(numbers.tolist())
+    return numbers.tolist()  # type: ignore[no-any-return]
 
 
 def _four_significant_digits(values: Floats) -> Floats:
