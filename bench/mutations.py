@@ -42,7 +42,8 @@ def corpus() -> list[bytes]:
         for disks, filesystems, interfaces in ((None, None, None), (1, 1, 1), (2, 0, 3), (None, 2, None)):
             counts = dict(zip(("disk", "filesystem", "network"), (disks, filesystems, interfaces), strict=True))
             found.append(_document(samples, {name: n for name, n in counts.items() if n is not None}))
-    found.append(_document(3, {"disk": 1}, nulls=True))
+    found.append(_document(3, {"disk": 1, "pod": 3, "custom": 2}))
+    found.append(_document(3, {"disk": 1, "pod": 2}, nulls=True))
     found.append(_document(1, {}, keys=[]))
     found.append(_document(3, {"gpu": 2}, keys=["cpu", "gpu.busy", "new"]))
     return found
