@@ -32,7 +32,7 @@ def round_array(metric: Metric, values: Floats) -> list[Any]:
     numbers = rounded(metric, values)
     if metric.digits is None:
         return numbers.astype(np.int64).tolist()  # type: ignore[no-any-return]
-    if metric.kind is Kind.RATE and bool((numbers >= 1000.0).any()):
+    if metric.kind is Kind.RATE and bool((values >= 1000.0).any()):
         return _whole_above_thousand(numbers.tolist())
     return numbers.tolist()  # type: ignore[no-any-return]
 
