@@ -180,6 +180,7 @@ async def test_while_nothing_is_acknowledged_it_is_alive_and_not_ready():
 
         publisher.down = False
         await until(lambda: running.judged("/readyz")[0] == 200)
+        assert running.service.progress.failed == {}
 
         publisher.down = True
         await until(lambda: running.judged("/readyz")[0] == 503)

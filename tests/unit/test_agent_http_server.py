@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import logging
+import random
 import re
 import socket
 import threading
@@ -208,6 +209,35 @@ def test_a_client_that_does_not_read_is_let_go(server, port, application, monkey
 
         with contextlib.suppress(ConnectionError):
             assert len(everything(client)) < 50_000_000
+
+
+def test_a_large_answer_arrives_whole_at_a_slow_reader(port, application):
+    application.body = random.Random(1).randbytes(20_000_000)  # more than the kernel buffers
+
+    with connect(port) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        time.sleep(0.2)
+        answer = everything(client)
+
+    assert answer.partition(b"\r\n\r\n")[2] == application.body
+
+
+def test_a_request_in_pieces_is_one_request(port):
+    with connect(port) as client:
+        for piece in (b"GE", b"T / HTTP/1.1\r\nHost: x\r", b"\n\r", b"\n"):
+            client.sendall(piece)
+            time.sleep(0.05)
+        assert status_of(everything(client)) == 200
+
+
+def test_a_client_that_has_been_answered_may_finish_what_it_sends(port, application):
+    with connect(port) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        wait_until(lambda: application.requests)
+        for piece in (b"01234", b"56789"):
+            time.sleep(0.05)
+            client.sendall(piece)
+        assert status_of(everything(client)) == 200
 
 
 def test_slow_and_silent_clients_keep_nobody_out(server, port):
