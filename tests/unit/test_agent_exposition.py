@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from agent.clock import SystemClock
 from agent.collector import Reading
 from agent.delivery_statistics import DeliveryStatistics
 from agent.envelopes import Identity
@@ -453,21 +452,19 @@ def test_a_document_is_given_again_for_a_second_but_never_after_a_new_sample():
 
 def test_rates_on_the_wire_are_those_that_the_counters_give():
     """What Prometheus' rate() computes of two scrapes is what the envelope says of the two samples."""
-    clock = SystemClock()
+    clock = ManualClock()
     fake = Fake("disk", DISK)
     sampler = Sampler([fake], clock, 10.0)
     rendered = NodeMetrics([fake])
-    totals, times, sample = [], [], None
-    for total in (10_000_000, 10_700_000):
-        fake.readings = [Reading("read", total, "sda"), Reading("busy", total / 1e8, "sda")]
-        times.append(clock.monotonic())
+    totals, sample = [], None
+    for total in (10_000_000, 10_712_345):
+        clock.advance(10)
+        fake.readings = [Reading("read", total, "sda"), Reading("busy", total / 1e6, "sda")]
         sample = sampler.sample()
         families = {each.name: each for each in parse_text(rendered.render(sampler.latest, TEXT))}
         totals.append([families[f"system_disk_io{name}"].samples[0].value for name in ("_bytes", "_time_seconds")])
-        time.sleep(0.2)
 
-    elapsed = times[1] - times[0]
-    read, busy = ((after - before) / elapsed for before, after in zip(*totals, strict=True))
+    read, busy = ((after - before) / 10 for before, after in zip(*totals, strict=True))
 
-    assert sample.devices["disk"]["sda"]["read"] == pytest.approx(read, rel=0.02)
-    assert sample.devices["disk"]["sda"]["busy"] == pytest.approx(busy, rel=0.02, abs=0.0002)
+    assert sample.devices["disk"]["sda"]["read"] == pytest.approx(read, rel=0.0005)
+    assert sample.devices["disk"]["sda"]["busy"] == pytest.approx(busy, abs=0.00005)
