@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from agent.hub_settings import HubSettings
+from agent.publisher.identity import PodIdentity
 from agent.publisher.publisher import EnvelopeTooLarge, FailureReason, PublishFailed
 from agent.publisher.sdk_errors import failure, is_busy
 
 if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
     from azure.eventhub import EventDataBatch
     from azure.eventhub.aio import EventHubProducerClient
 
@@ -39,7 +38,7 @@ class EventHubPublisher:
         self._node = node
         self._timeout = timeout
         self._client: EventHubProducerClient | None = None
-        self._credential: AsyncTokenCredential | None = None
+        self._credential: PodIdentity | None = None
 
     async def publish(self, envelopes: Sequence[bytes]) -> None:
         """Sends envelopes in as few batches as the link allows; returns when all are acknowledged."""
@@ -98,7 +97,7 @@ class EventHubPublisher:
         if self._hub.connection_string is not None:
             return producer.from_connection_string(self._hub.connection_string, eventhub_name=self._hub.name, **options)
         if self._credential is None:
-            self._credential = _make_credential()
+            self._credential = PodIdentity()
         return producer(self._hub.namespace or "", self._hub.name, self._credential, **options)
 
     async def _discard_client(self) -> None:
@@ -126,15 +125,6 @@ def _producer_class() -> type[EventHubProducerClient]:
     return PatientProducerClient
 
 
-def _make_credential() -> AsyncTokenCredential:
-    """Takes the pod's workload identity; elsewhere (a developer's machine) whatever azure-identity finds."""
-    from azure.identity.aio import DefaultAzureCredential, WorkloadIdentityCredential
-
-    if os.environ.get("AZURE_FEDERATED_TOKEN_FILE"):
-        return WorkloadIdentityCredential()
-    return DefaultAzureCredential()
-
-
 def _added(batch: EventDataBatch, event: object) -> bool:
     """Adds an event to a batch; False when it does not fit."""
     try:
@@ -144,7 +134,7 @@ def _added(batch: EventDataBatch, event: object) -> bool:
     return True
 
 
-async def _close_quietly(closable: EventHubProducerClient | AsyncTokenCredential) -> None:
+async def _close_quietly(closable: EventHubProducerClient | PodIdentity) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await closable.close()
