@@ -30,7 +30,7 @@ from agent.service import Parts, Service
 from agent.spool.memory_spool import MemorySpool
 
 INTERVAL = 0.02
-LIMITS = Limits(sample=0.5, publish=0.5)
+LIMITS = Limits(sample=1.5, publish=1.5)
 PATIENCE = 20.0
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
