@@ -1,0 +1,47 @@
+"""Runs the shipped streaming detectors over series, strictly one point after the other.
+
+Series beside each other in a batch know nothing of each other; what a point gets depends on it and on earlier ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.eval.layout import Flags
+from functions.core.detectors.series_state import new_states
+from functions.core.detectors.streaming import update
+from telemetry.layout import Floats
+
+
+class Judged(NamedTuple):
+    """What the detectors said of each point of a series."""
+
+    score: Floats
+    evidence: Floats
+    alarm: Flags
+
+
+def judge(
+    times: Sequence[Floats], series: Sequence[Floats], tell: Callable[[int, int], None] = lambda done, total: None
+) -> list[Judged]:
+    """Verdicts on series with their own times (epoch seconds) each; `tell` hears of points done and points in all."""
+    lengths = np.array([len(values) for values in series])
+    points = int(lengths.max())
+    time = np.stack([np.pad(one, (0, points - len(one)), mode="edge") for one in times])
+    x = np.stack([np.pad(one, (0, points - len(one)), constant_values=np.nan) for one in series])
+    states = new_states(len(series))
+    score, evidence = np.zeros(x.shape), np.zeros(x.shape)
+    alarm = np.zeros(x.shape, np.bool_)
+    for point in range(points):
+        verdict = update(states, time[:, point], x[:, point])
+        score[:, point], evidence[:, point], alarm[:, point] = verdict.score, verdict.evidence, verdict.alarm
+        if point % 256 == 0:
+            tell(point, points)
+    tell(points, points)
+    return [
+        Judged(score[row, :length], evidence[row, :length], alarm[row, :length])
+        for row, length in enumerate(lengths.tolist())
+    ]
