@@ -119,8 +119,7 @@ class HttpServer:
             return
         connection.setblocking(False)
         accepted = self._connections[connection.fileno()] = _Connection(connection)
-        self._poll.register(connection, select.POLLIN)
-        self._go_on(accepted)  # most requests are here already
+        self._go_on(accepted)  # most requests are here already, and are answered without another wait
 
     def _has_room(self) -> bool:
         """Says whether there may be one more connection; for that, ends the oldest that has not sent its request."""
@@ -166,7 +165,7 @@ class HttpServer:
             self._end(connection)
         elif wanted != connection.waits_for:
             connection.waits_for = wanted
-            self._poll.modify(connection.socket, wanted)
+            self._poll.register(connection.socket, wanted)
 
     def _answered(self, request: Request) -> Response:
         try:
@@ -177,7 +176,8 @@ class HttpServer:
             return Response.text(HTTPStatus.INTERNAL_SERVER_ERROR, text)
 
     def _end(self, connection: _Connection) -> None:
-        self._poll.unregister(connection.socket)
+        if connection.waits_for:
+            self._poll.unregister(connection.socket)
         del self._connections[connection.socket.fileno()]
         connection.socket.close()
 
@@ -190,7 +190,8 @@ class _Connection:
         self.since = time.monotonic()
         self.deadline = self.since + REQUEST_WITHIN
         self.has_asked = False
-        self.waits_for = select.POLLIN
+        self.waits_for = 0
+        """What it is registered for."""
         self.unsent: list[memoryview] = []
         self._received = b""
         self._unread = MAX_UNREAD
