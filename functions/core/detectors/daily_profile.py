@@ -1,6 +1,6 @@
 """What is usual at this time of day: a profile of 24 hours that is learnt day by day.
 
-Pure; for `streaming.py`. Hours are UTC: what matters is that they return.
+Pure; for `streaming.py`. Hours are UTC: what matters is that they return. Arrays have shape (columns of `now`, series).
 """
 
 from __future__ import annotations
@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from functions.core.detectors.series_state import BINS, State
+from functions.core.detectors.series_state import (
+    AGE,
+    HOUR_COUNT,
+    HOUR_SUM,
+    HOURS,
+    LEVEL,
+    NOISE,
+    SPREAD,
+    USUAL,
+    WEEK_TIME,
+    State,
+)
 from telemetry.layout import Floats
 
 DAY_WEIGHT = 0.2
@@ -17,53 +28,74 @@ DAY_WEIGHT = 0.2
 REACH = 3.0
 """A day moves the profile by no more than so many spreads: what was unusual does not become the norm at once."""
 NOISE_WEIGHT = 0.005
-LEVEL_WEIGHT = 0.01
+NOISE_REACH = 5.0
+"""A point moves the noise as if it were no further off than so many times the noise."""
+HOUR, DAY, WEEK = 3_600.0, 86_400.0, 604_800.0
+LONGEST_STEP = HOUR
+ROUNDING = 1e-6
+"""A difference of less than this share of a value may come from rounding."""
+"""What passes between two points counts as seen up to here; the rest is a gap."""
 _TINY = 1e-12
 
-Bins = np.ndarray[Any, np.dtype[np.intp]]
+Indexes = np.ndarray[Any, np.dtype[np.intp]]
 
 
-def residual(states: State, time: Floats, x: Floats) -> Floats:
-    """How far a value is from what is usual at its hour, in units of how far it usually is; NaN on the first day.
-
-    Learns: the hours that have ended, the level, the noise.
-    """
-    hour = ((time % 86_400.0) // (86_400 // BINS)).astype(np.intp)
-    _end_hours(states, hour)
-    states["bin"] = hour
-    states["bin_sum"] += x
-    states["bin_count"] = np.minimum(states["bin_count"] + 1, 60_000)
-    states["level"] += np.maximum(LEVEL_WEIGHT, 1.0 / (states["count"] + 1.0)) * (x - states["level"])
-    each = np.arange(len(states))
-    distance = x - states["profile"][each, hour]
-    noise = states["noise"].astype(np.float64)
-    usual = states["spread"][each, hour] + noise + 1e-9 * np.abs(states["level"]) + _TINY
-    known = ~np.isnan(distance)
-    off = np.minimum(np.abs(distance), np.where(noise > 0, 5.0 * noise + _TINY, np.inf))
-    settled = noise + NOISE_WEIGHT * (off - noise)
-    first_day = noise + np.maximum(LEVEL_WEIGHT, 1.0 / (states["count"] + 1.0)) * (np.abs(x - states["value"]) - noise)
-    states["noise"] = np.where(known, settled, first_day)
-    states["expected_points"] += known
-    return np.asarray(distance / usual, dtype=np.float64)
+def enter_hours(states: State, now: Floats, time: Floats) -> None:
+    """Moves on to the hours the points (epoch seconds) are in: ends those they were in, says what is usual now."""
+    week_time = time % WEEK
+    before = now[WEEK_TIME]
+    begun = before >= 0
+    step = (week_time - before) % WEEK
+    # More than half a week forward is rather a step back.
+    now[AGE] += np.minimum(step, LONGEST_STEP) * (begun & (step < WEEK / 2))
+    hour = week_time // HOUR
+    changed = np.flatnonzero(hour != before // HOUR)
+    if changed.size:
+        _end_hours(states, now, changed[begun[changed]])
+        at = hour[changed].astype(np.intp) % HOURS
+        now[USUAL, changed] = states["profile"][changed, at]
+        now[SPREAD, changed] = states["spread"][changed, at]
+        now[HOUR_SUM, changed] = now[HOUR_COUNT, changed] = 0.0
+    now[WEEK_TIME] = week_time
 
 
-def _end_hours(states: State, hour: Bins) -> None:
+def _end_hours(states: State, now: Floats, ended: Indexes) -> None:
     """Puts the mean of an hour that has ended into the profile."""
-    ended = np.flatnonzero((states["bin"] != hour) & (states["bin"] >= 0))
     if ended.size == 0:
         return
-    done = states[ended]
-    at = done["bin"].astype(np.intp)
-    each = np.arange(ended.size)
-    mean = done["bin_sum"] / np.maximum(done["bin_count"], 1)
-    usual, spread = done["profile"][each, at], done["spread"][each, at]
+    of = now[:, ended]
+    at = (of[WEEK_TIME] // HOUR).astype(np.intp) % HOURS
+    mean = of[HOUR_SUM] / np.maximum(of[HOUR_COUNT], 1.0)
+    usual, spread = of[USUAL], of[SPREAD]
     first = np.isnan(usual)
-    limit = REACH * (spread + done["noise"])
+    limit = REACH * (spread + of[NOISE])
     step = mean - usual
     # Whether a single day's hour is a habit is not known: what it differs from the level by counts as uncertainty.
     states["profile"][ended, at] = np.where(first, mean, usual + DAY_WEIGHT * np.clip(step, -limit, limit))
     states["spread"][ended, at] = np.where(
-        first, np.abs(mean - done["level"]), spread + DAY_WEIGHT * (np.minimum(np.abs(step), limit) - spread)
+        first, np.abs(mean - of[LEVEL]), spread + DAY_WEIGHT * (np.minimum(np.abs(step), limit) - spread)
     )
-    states["bin_sum"][ended] = 0.0
-    states["bin_count"][ended] = 0
+
+
+def residual(now: Floats, x: Floats, jump: Floats, level_weight: Floats | float) -> Floats:
+    """How far values are from what is usual at their hour, in units of how far they usually are; 0 on the first day.
+
+    Learns the noise: how far values are from what is usual within an hour, at first from one point to the next.
+    """
+    now[HOUR_SUM] += x
+    now[HOUR_COUNT] += 1.0
+    noise = now[NOISE]
+    distance: Floats = x - now[USUAL]
+    unit = now[SPREAD] + noise
+    unit += ROUNDING * np.abs(now[USUAL])
+    unit += _TINY
+    off = np.abs(distance)
+    np.minimum(off, np.where(noise > 0.0, NOISE_REACH * noise + _TINY, np.inf), out=off)
+    settled = noise + NOISE_WEIGHT * (off - noise)
+    distance /= unit
+    unknown = np.isnan(distance)
+    if unknown.any():
+        settled = np.where(unknown, noise + level_weight * (jump - noise), settled)
+        distance[unknown] = 0.0
+    now[NOISE] = settled
+    return distance

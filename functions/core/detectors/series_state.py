@@ -1,6 +1,9 @@
 """What a detector knows of one series: a record of fixed size, and its bytes.
 
 Pure; for the modules of this package. Bytes are versioned and checked by a CRC, never pickled.
+
+All that is looked at with every point is one field of floats, `now`, so that an update reads and writes it at once:
+`states["now"].T[LEVEL]` is the level of every series. The names of its columns are the constants below.
 """
 
 from __future__ import annotations
@@ -10,58 +13,73 @@ from typing import Any
 
 import numpy as np
 
-SIDES = 11
+SIDE_NAMES = (
+    "value",
+    "smooth 5",
+    "smooth 20",
+    "smooth 80",
+    "activity",
+    "residual 5",
+    "residual 20",
+    "jump",
+    "low smooth 5",
+    "low residual 5",
+    "low residual 20",
+)
 """One-sided views of a series whose tails are watched, see `streaming.py`."""
+SIDES = len(SIDE_NAMES)
+OF_RESIDUAL = np.array(["residual" in name for name in SIDE_NAMES])
+"""Sides that say nothing before the second day."""
+OF_CHANGE = np.array([name in ("activity", "jump") for name in SIDE_NAMES])
+
+VALUE, SMOOTH, ACTIVITY, RESIDUAL = 0, slice(1, 4), 4, slice(5, 7)
+"""The first sides, as they were at the last point."""
+LEVEL, NOISE = 7, 8
+USUAL, SPREAD = 9, 10
+"""Of the hour that runs, from the profile; NaN on the first day."""
+COUNT, EXPECTED = 11, 12
+"""Points known; those of them for which something was expected."""
+WEEK_TIME, AGE = 13, 14
+"""Seconds: of the last point, in its week (-1: none yet); seen, without gaps."""
+HOUR_SUM, HOUR_COUNT = 15, 16
+QUIET, BLOCK_POINTS = 17, 18
+"""Points since there was evidence; in the block that runs."""
+NEWS = 19
+"""Evidence there was in recent blocks, on average."""
+PEAK = slice(20, 20 + SIDES)
+"""Highest of the block that runs, per side; -inf: nothing yet."""
+CHANGING = slice(0, PEAK.stop)
+"""What a point changes; the rest changes with a block."""
+HIGHEST = slice(PEAK.stop, PEAK.stop + 2 * SIDES)
+SCALE = slice(HIGHEST.stop, HIGHEST.stop + 2 * SIDES)
+"""Of the tails, see `tails.py`: the sides of the fast ones, then of the slow ones."""
+COLUMNS = SCALE.stop
+
 FAST, SLOW = 15, 7
 """Peaks remembered per side, the one that has just been seen included, and the one that has to prove itself first."""
-BINS = 24
-"""Parts of a day in the daily profile."""
+HOURS = 24
 
 State = np.ndarray[Any, np.dtype[np.void]]
 """Records of dtype SERIES, one per series."""
 
-
-def _tail(peaks: int) -> np.dtype[np.void]:
-    return np.dtype(
-        [
-            ("highest", "<f4", SIDES),
-            ("scale", "<f4", SIDES),
-            ("below", "<f2", (SIDES, peaks - 1)),
-            ("count", "<u1", SIDES),
-        ]
-    )
-
-
 SERIES = np.dtype(
     [
-        ("count", "<f4"),
-        ("value", "<f4"),
-        ("level", "<f4"),
-        ("noise", "<f4"),
-        ("smooth", "<f4", 3),
-        ("activity", "<f4"),
-        ("expected_points", "<f4"),
-        ("residual", "<f4", 2),
-        ("bin", "<i1"),
-        ("block_points", "<u1"),
-        ("bin_count", "<u2"),
-        ("bin_sum", "<f4"),
-        ("profile", "<f4", BINS),
-        ("spread", "<f4", BINS),
-        ("peak", "<f4", SIDES),
+        ("now", "<f4", COLUMNS),
+        ("profile", "<f4", HOURS),
+        ("spread", "<f4", HOURS),
         ("held", "<f4", SIDES),
+        ("below_fast", "<f2", (SIDES, FAST - 1)),
+        ("below_slow", "<f2", (SIDES, SLOW - 1)),
         ("held_episodes", "<u1", SIDES),
         ("held_blocks", "<u1", SIDES),
         ("quiet_blocks", "<u1", SIDES),
-        ("quiet_points", "<u2"),
-        ("fast", _tail(FAST)),
-        ("slow", _tail(SLOW)),
     ]
 )
-"""Everything of one series. NaN in `profile` and -inf in `peak` and `held`: nothing yet."""
+"""Everything of one series."""
 
 VERSION = 1
 _MAGIC = b"DMD" + bytes([VERSION])
+_HEADER_BYTES = len(_MAGIC) + 4
 
 
 class DetectorStateUnreadable(ValueError):
@@ -71,12 +89,17 @@ class DetectorStateUnreadable(ValueError):
 def new_states(count: int) -> State:
     """States of series nothing is known of."""
     states = np.zeros(count, SERIES)
+    now = states["now"]
+    now[:, [USUAL, SPREAD]] = np.nan
+    now[:, WEEK_TIME] = -1.0
+    now[:, QUIET] = np.inf
+    now[:, PEAK] = now[:, HIGHEST] = -np.inf
+    now[:, SCALE] = 1.0
     for field in ("profile", "spread"):
         states[field] = np.nan
-    for field in ("peak", "held"):
-        states[field] = -np.inf
-    states["bin"] = -1
-    states["quiet_points"] = 60_000
+    for field in ("below_fast", "below_slow"):
+        states[field] = np.inf
+    states["held"] = -np.inf
     return states
 
 
@@ -88,13 +111,13 @@ def encode_states(states: State) -> bytes:
 
 def decode_states(blob: bytes, count: int) -> State:
     """States of `count` series from their bytes. Raises DetectorStateUnreadable."""
-    header, body = blob[:8], blob[8:]
-    if header[:4] != _MAGIC:
+    header, body = blob[:_HEADER_BYTES], blob[_HEADER_BYTES:]
+    if header[: len(_MAGIC)] != _MAGIC:
         raise DetectorStateUnreadable(f"detector state begins with {header[:4]!r}; this build reads {_MAGIC!r}")
     if len(body) != count * SERIES.itemsize:
         raise DetectorStateUnreadable(
             f"detector state has {len(body)} bytes; {count} series of {SERIES.itemsize} would be right"
         )
-    if zlib.crc32(body) != int.from_bytes(header[4:], "little"):
+    if zlib.crc32(body) != int.from_bytes(header[len(_MAGIC) :], "little"):
         raise DetectorStateUnreadable("detector state does not match its checksum")
     return np.frombuffer(body, SERIES).copy()

@@ -16,32 +16,61 @@ from typing import NamedTuple
 
 import numpy as np
 
-from functions.core.detectors import tails
-from functions.core.detectors.daily_profile import residual
-from functions.core.detectors.series_state import SIDES, State
-from functions.core.detectors.tails import Flags
+from functions.core.detectors.daily_profile import DAY, WEEK, enter_hours, residual
+from functions.core.detectors.series_state import (
+    ACTIVITY,
+    AGE,
+    BLOCK_POINTS,
+    CHANGING,
+    COUNT,
+    EXPECTED,
+    HIGHEST,
+    LEVEL,
+    NEWS,
+    OF_CHANGE,
+    OF_RESIDUAL,
+    PEAK,
+    QUIET,
+    RESIDUAL,
+    SCALE,
+    SIDES,
+    SMOOTH,
+    USUAL,
+    VALUE,
+    State,
+)
+from functions.core.detectors.tails import Flags, fast_tails, slow_tails
 from telemetry.layout import Floats
 
 SPANS = np.array([5.0, 20.0, 80.0])
 """Points that the smoothings remember."""
 RESIDUAL_SPANS = np.array([5.0, 20.0])
 ACTIVITY_SPAN = 20.0
+LEVEL_WEIGHT = 0.01
 BLOCK = 8
 """Points of which the highest is one peak: neighbours are not independent."""
 WARM_UP = 150
 """Points before a side says anything; sides of the daily residual count theirs from the second day on."""
+PEAKS_PER_SCALE = 2.3
+"""A scale is so many times the decay of an exponential tail: the mean of 1 + 1/2 + ... + 1/k, k < FAST."""
 THRESHOLD = 1.2
 """Evidence that makes an alarm. docs/detection.md gives the rate of alarms on healthy series."""
-QUIET = 60
+INCIDENT = 60
 """Points without evidence before the next alarm is another incident."""
 EPISODES, LONGEST_EPISODE = 3, 200
 """What is unusual becomes normal when it comes for the third time, or stays for so many blocks."""
 HELD_FROM = 0.5
 """Scales beyond the highest peak from which the slow tails hold a peak back."""
+NEWS_WEIGHT = 1.0 / 50.0
+NEWS_DISCOUNT = 5.0
+"""A series that brings something new all the time, as a counter or a random walk does, has to bring more of it."""
 HALF = 3.0
 """Weight of evidence with a score of 0.5."""
 LIMIT = 1e18
-"""Values beyond are cut off: no metric of a machine is greater."""
+"""Values beyond are no measurements: no metric of a machine is greater."""
+_SMOOTH_WEIGHT = (2.0 / (SPANS + 1.0))[:, None]
+_RESIDUAL_WEIGHT = (2.0 / (RESIDUAL_SPANS + 1.0))[:, None]
+_YOUNG = max(WARM_UP, 1.0 / LEVEL_WEIGHT)
 
 
 class Verdict(NamedTuple):
@@ -56,96 +85,156 @@ class Verdict(NamedTuple):
 
 
 def update(states: State, time: Floats, x: Floats) -> Verdict:
-    """Scores points (epoch seconds, values), then learns them, in place. NaN and infinity are missing values."""
-    known = np.isfinite(x)
+    """Scores points (epoch seconds, values), then learns them, in place. NaN, and values beyond LIMIT, are missing."""
+    known = np.abs(x) <= LIMIT
     if known.all():
-        return _update(states, time, np.clip(x, -LIMIT, LIMIT))
-    verdict = Verdict(np.zeros(len(x)), np.zeros(len(x)), np.zeros(len(x), np.bool_))
-    at = np.flatnonzero(known)
-    if at.size:
-        some = states[at]
-        found = _update(some, time[at], np.clip(x[at], -LIMIT, LIMIT))
-        states[at] = some
-        for whole, part in zip(verdict, found, strict=True):
-            whole[at] = part
+        verdict = _update(states, time, x)
+    else:
+        verdict = Verdict(np.zeros(len(x)), np.zeros(len(x)), np.zeros(len(x), np.bool_))
+        at = np.flatnonzero(known)
+        if at.size:
+            some = states[at]
+            found = _update(some, time[at], x[at])
+            states[at] = some
+            for whole, part in zip(verdict, found, strict=True):
+                whole[at] = part
+    _count_blocks(states)
     return verdict
 
 
 def _update(states: State, time: Floats, x: Floats) -> Verdict:
-    values, z = _views(states, time, x)
-    warm = _warm(states)
-    fast = np.where(warm, tails.surprise(states["fast"], values), 0.0)
-    slow = np.where(warm, tails.surprise(states["slow"], values), 0.0)
-    evidence = np.minimum(fast, 1.0).sum(axis=1)
-    weight = np.log1p(slow).sum(axis=1) + np.where(states["count"] >= WARM_UP, np.log1p(np.abs(z)), 0.0)
+    columns = states["now"]
+    now = columns.T.astype(np.float64, order="C")
+    x = x.astype(np.float32).astype(np.float64)  # as it will be remembered: what stays is no change
+    sides = _views(states, now, time, x)
+    fast, slow = _surprises(now, sides)
+    fast /= 1.0 + NEWS_DISCOUNT * now[NEWS]
+    evidence = np.minimum(fast, 1.0).sum(axis=0)
+    alarm = _alarms(now, evidence)
+    np.maximum(now[PEAK], sides, out=now[PEAK])
+    columns[:, CHANGING] = now[CHANGING].T
+    return Verdict(_score(now, slow), evidence, alarm)
+
+
+def _views(states: State, now: Floats, time: Floats, x: Floats) -> Floats:
+    """The sides' values (sides, series); learns what they are made of."""
+    count = now[COUNT]
+    youngest = count.min()
+    if youngest < 1.0:
+        first = np.flatnonzero(count < 1.0)
+        now[VALUE, first] = now[LEVEL, first] = x[first]
+        now[SMOOTH, first] = x[first]
+    activity_weight, level_weight = 2.0 / (ACTIVITY_SPAN + 1.0), LEVEL_WEIGHT
+    if youngest < _YOUNG:
+        activity_weight = np.maximum(activity_weight, 1.0 / np.maximum(count, 1.0))
+        level_weight = np.maximum(level_weight, 1.0 / (count + 1.0))
+    enter_hours(states, now, time)
+    jump = np.abs(x - now[VALUE])
+    now[VALUE] = x
+    now[SMOOTH] += _SMOOTH_WEIGHT * (x - now[SMOOTH])
+    now[ACTIVITY] += activity_weight * (jump - now[ACTIVITY])
+    now[LEVEL] += level_weight * (x - now[LEVEL])
+    z = residual(now, x, jump, level_weight)
+    now[RESIDUAL] += _RESIDUAL_WEIGHT * (z - now[RESIDUAL])
+    now[EXPECTED] += ~np.isnan(now[USUAL])
+    now[COUNT] += 1.0
+    sides = np.empty((SIDES, x.size))
+    sides[:7] = now[:7]
+    sides[7] = jump
+    np.negative(now[SMOOTH.start], out=sides[8])
+    np.negative(now[RESIDUAL], out=sides[9:])
+    return sides
+
+
+def _surprises(now: Floats, sides: Floats) -> Floats:
+    """How far the sides are beyond their fast and slow tails, (2, sides, series); less in a series' first week.
+
+    The first of N peaks is the highest with a chance of 1/N: the younger a series, the more it takes to be as rare.
+    """
+    surprise = (sides - now[HIGHEST].reshape(2, SIDES, -1)) / now[SCALE].reshape(2, SIDES, -1)
+    age = now[AGE]
+    if age.min() < WEEK:
+        surprise -= np.log(WEEK / np.clip(age, 1.0, WEEK)) / PEAKS_PER_SCALE
+        surprise[:, ~_warm(now)] = 0.0
+    elif now[EXPECTED].min() < WARM_UP:
+        surprise[:, ~_warm(now)] = 0.0
+    np.maximum(surprise, 0.0, out=surprise)
+    return surprise
+
+
+def _warm(now: Floats) -> Flags:
+    """Which sides have seen enough to be asked, (sides, series)."""
+    warm: Flags = np.where(OF_RESIDUAL[:, None], now[EXPECTED], now[COUNT]) >= WARM_UP
+    return warm
+
+
+def _alarms(now: Floats, evidence: Floats) -> Flags:
     over = evidence > THRESHOLD
-    alarm = over & (states["quiet_points"] >= QUIET)
-    states["quiet_points"] = np.where(over, 0, np.minimum(states["quiet_points"] + 1, QUIET))
-    states["peak"] = np.maximum(states["peak"], values)
-    states["block_points"] += 1
-    full = np.flatnonzero(states["block_points"] >= BLOCK)
-    if full.size:
-        blocks = states[full]
+    quiet = now[QUIET]
+    alarm: Flags = over & (quiet >= INCIDENT)
+    quiet += 1.0
+    quiet[over] = 0.0
+    return alarm
+
+
+def _score(now: Floats, slow: Floats) -> Floats:
+    """Evidence by the slow tails and the residual, as a number below 1; less on the first day."""
+    np.minimum(slow, 1e20, out=slow)
+    slow += 1.0
+    odds = np.multiply.reduce(slow)
+    odds *= 1.0 + np.abs(now[RESIDUAL.start]) * (now[COUNT] >= WARM_UP)
+    weight: Floats = np.log(odds)
+    if now[AGE].min() < DAY:
+        weight *= np.minimum(now[AGE] / DAY, 1.0)
+    return weight / (weight + HALF)
+
+
+def _count_blocks(states: State) -> None:
+    """Ends the blocks that are complete. Missing points count, so that series which began together stay in step."""
+    points = states["now"][:, BLOCK_POINTS]
+    points += 1.0
+    complete = points >= BLOCK
+    if complete.all():
+        _end_blocks(states)
+    elif complete.any():
+        blocks = states[complete]
         _end_blocks(blocks)
-        states[full] = blocks
-    return Verdict(weight / (weight + HALF), evidence, alarm)
-
-
-def _views(states: State, time: Floats, x: Floats) -> tuple[Floats, Floats]:
-    """The sides' values, (series, sides), and the residual; learns what they are made of."""
-    first = states["count"] == 0
-    for field in ("value", "level"):
-        states[field] = np.where(first, x, states[field])
-    states["smooth"] = np.where(first[:, None], x[:, None], states["smooth"])
-    jump = np.abs(x - states["value"])
-    states["smooth"] += 2.0 / (SPANS + 1.0) * (x[:, None] - states["smooth"])
-    weight = np.maximum(2.0 / (ACTIVITY_SPAN + 1.0), 1.0 / np.maximum(states["count"], 1.0))
-    states["activity"] += weight * (jump - states["activity"])
-    z = np.nan_to_num(residual(states, time, x))
-    states["residual"] += 2.0 / (RESIDUAL_SPANS + 1.0) * (z[:, None] - states["residual"])
-    states["value"] = x
-    states["count"] += 1.0
-    smooth, residuals = states["smooth"].astype(np.float64), states["residual"].astype(np.float64)
-    values = np.concatenate(
-        [
-            x[:, None],
-            smooth,
-            jump[:, None],
-            states["activity"][:, None],
-            -smooth[:, :1],
-            residuals,
-            -residuals,
-        ],
-        axis=1,
-    )
-    return values, z
-
-
-_OF_RESIDUAL = np.arange(SIDES) >= SIDES - 4
-
-
-def _warm(states: State) -> Flags:
-    """Which sides have seen enough to be asked."""
-    seen = np.where(_OF_RESIDUAL, states["expected_points"][:, None], states["count"][:, None])
-    return seen >= WARM_UP
+        states[complete] = blocks
 
 
 def _end_blocks(states: State) -> None:
-    """Teaches the tails the peaks of blocks that are complete."""
-    peak = states["peak"].astype(np.float64)
-    warming = states["expected_points"] < np.max(RESIDUAL_SPANS)
-    real = np.isfinite(peak) & ~(_OF_RESIDUAL & warming[:, None])
-    tails.teach(states["fast"], peak, real)
-    unusual = real & _warm(states) & (tails.surprise(states["slow"], peak) > HELD_FROM)
-    states["held_episodes"] += unusual & (states["held_blocks"] == 0)
-    states["held"] = np.where(unusual, np.maximum(states["held"], peak), states["held"])
-    blocks = np.minimum(states["held_blocks"].astype(np.int64) + 1, 255)
-    states["held_blocks"] = np.where(unusual, blocks, states["held_blocks"])
-    states["quiet_blocks"] = np.where(unusual, 0, np.minimum(states["quiet_blocks"], 253) + 1)
-    normal_now = unusual & ((states["held_episodes"] >= EPISODES) | (states["held_blocks"] > LONGEST_EPISODE))
-    tails.teach(states["slow"], np.where(normal_now, states["held"], peak), real & (~unusual | normal_now))
-    states["held"] = np.where(normal_now, -np.inf, states["held"])
-    states["held_episodes"] = np.where(normal_now, 0, states["held_episodes"])
-    states["held_blocks"] = np.where(~unusual & (states["quiet_blocks"] >= 2), 0, states["held_blocks"])
-    states["peak"] = -np.inf
-    states["block_points"] = 0
+    """Teaches the tails the peaks of the blocks that have ended."""
+    now = states["now"]
+    peaks = now[:, PEAK].astype(np.float64)
+    warming = now[:, EXPECTED] < RESIDUAL_SPANS[-1]
+    real = np.isfinite(peaks) & ~(OF_RESIDUAL & warming[:, None])
+    asked = real & _warm(now.T).T
+    fast = fast_tails(states)
+    found = np.where(asked, np.minimum(fast.surprise(peaks), 1.0), 0.0).sum(axis=1)
+    now[:, NEWS] += NEWS_WEIGHT * (found - now[:, NEWS])
+    magnitude = np.where(OF_RESIDUAL, 1.0, np.where(OF_CHANGE, np.abs(now[:, LEVEL])[:, None], 0.0))
+    fast.teach(peaks, real, magnitude)
+    _teach_slow(states, peaks, real, asked, magnitude)
+    now[:, PEAK] = -np.inf
+    now[:, BLOCK_POINTS] = 0.0
+
+
+def _teach_slow(states: State, peaks: Floats, real: Flags, asked: Flags, magnitude: Floats) -> None:
+    """Holds back peaks that are unusual until they are normal."""
+    slow = slow_tails(states)
+    unusual = asked & (slow.surprise(peaks) > HELD_FROM)
+    held, episodes = states["held"], states["held_episodes"]
+    blocks, quiet = states["held_blocks"], states["quiet_blocks"]
+    if unusual.any():
+        episodes += unusual & (blocks == 0)
+        held[unusual] = np.maximum(held, peaks)[unusual]
+        blocks += unusual & (blocks < 255)
+        normal_now = unusual & ((episodes >= EPISODES) | (blocks > LONGEST_EPISODE))
+        slow.teach(np.where(normal_now, held, peaks), real & (~unusual | normal_now), magnitude)
+        held[normal_now] = -np.inf
+        episodes[normal_now] = 0
+    else:
+        slow.teach(peaks, real, magnitude)
+    quiet += quiet < 2
+    quiet[unusual] = 0
+    blocks[quiet >= 2] = 0

@@ -1,7 +1,7 @@
 """The tail of one side of a series: its highest peaks, and how far beyond them a value is.
 
-Pure; for `streaming.py`. Arrays have shape (series, sides). A tail is a field of SERIES: the highest peak, the scale
-(mean distance of the other peaks below it), and those distances in units of the scale.
+Pure; for `streaming.py`. A tail is the highest peak, the scale (mean distance of the other peaks below it), and those
+distances in units of the scale; a peak that is not there yet is infinitely far below.
 
 A value that exceeds the highest of N peaks by s scales is about e^-s times as likely as one that only reaches it,
 if the tail is exponential; heavier tails have wider scales. So the same threshold means the same rarity everywhere.
@@ -9,55 +9,73 @@ if the tail is exponential; heavier tails have wider scales. So the same thresho
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from functions.core.detectors.series_state import State
+from functions.core.detectors.series_state import HIGHEST, SCALE, SIDES, State
 from telemetry.layout import Floats
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Stored = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 FEWEST = 4
-"""Peaks before a tail says anything."""
-REACH = 8.0
+"""Peaks before REACH applies."""
+REACH = 4.0
 """A peak teaches no more than so many scales beyond the highest: one absurd value does not blind a side for good."""
 FLOOR = 1e-3
-"""The scale is at least this share of the peak: a change in the fourth digit is no anomaly."""
+"""The scale is at least this share of the magnitude: a change in the fourth digit is no anomaly."""
 _TINY = 1e-12
 
 
-def surprise(tail: State, values: Floats) -> Floats:
-    """How many scales a value is beyond the highest peak; 0 for what has been there before."""
-    beyond = (values - tail["highest"]) / np.maximum(tail["scale"], _TINY)
-    return np.where(tail["count"] >= FEWEST, np.maximum(beyond, 0.0), 0.0)
+class Tails(NamedTuple):
+    """The tails of all sides of some series: views of their records, (series, sides)."""
+
+    highest: Stored
+    scale: Stored
+    below: Stored
+    """(series, sides, peaks but the highest)"""
+
+    def surprise(self, values: Floats) -> Floats:
+        """How many scales values are beyond the highest peak; 0 for what has been there before."""
+        return np.maximum((values - self.highest) / self.scale, 0.0)
+
+    def teach(self, peaks: Floats, where: Flags, magnitude: Floats) -> None:
+        """Adds peaks, in place, where they are among the highest.
+
+        `magnitude`: of what a peak is a part or a change of, where that is more than the peak.
+        """
+        lowest = self.highest - self.below[:, :, -1].astype(np.float64) * self.scale
+        at = np.nonzero(where & (peaks > lowest))
+        if at[0].size == 0:
+            return
+        highest = self.highest[at].astype(np.float64)
+        scale = self.scale[at].astype(np.float64)
+        below = self.below[at].astype(np.float64)
+        tops = np.empty((highest.size, below.shape[1] + 2))
+        tops[:, 0] = highest
+        tops[:, 1:-1] = highest[:, None] - below * scale[:, None]
+        reach = np.where(np.isfinite(tops[:, FEWEST - 1]), highest + REACH * scale, np.inf)
+        tops[:, -1] = np.minimum(peaks[at], reach)
+        tops = -np.sort(-tops, axis=1)[:, :-1]
+        highest = tops[:, 0]
+        below = highest[:, None] - tops[:, 1:]
+        known = np.isfinite(below)
+        others = np.maximum(known.sum(axis=1), 1)
+        scale = np.where(known, below, 0.0).sum(axis=1) / others
+        scale += FLOOR * np.maximum(np.abs(highest), magnitude[at]) + _TINY
+        self.highest[at] = highest
+        self.scale[at] = scale
+        self.below[at] = np.where(known, np.minimum(below / scale[:, None], 6e4), np.inf)
 
 
-def teach(tail: State, peaks: Floats, where: Flags) -> None:
-    """Adds peaks to the tails, in place, where they are among the highest."""
-    size = tail["below"].shape[2] + 1
-    count = tail["count"]
-    lowest = tail["highest"] - tail["below"][:, :, -1].astype(np.float64) * tail["scale"]
-    row, side = np.nonzero(where & ((count < size) | (peaks > lowest)))
-    if row.size == 0:
-        return
-    count = count[row, side].astype(np.intp)
-    highest = tail["highest"][row, side].astype(np.float64)
-    scale = tail["scale"][row, side].astype(np.float64)
-    peak = np.where(count >= FEWEST, np.minimum(peaks[row, side], highest + REACH * scale), peaks[row, side])
-    tops = np.empty((row.size, size + 1))
-    tops[:, 0] = highest
-    tops[:, 1:size] = highest[:, None] - tail["below"][row, side].astype(np.float64) * scale[:, None]
-    tops[:, :size][np.arange(size) >= count[:, None]] = -np.inf
-    tops[:, size] = peak
-    tops = -np.sort(-tops, axis=1)[:, :size]
-    count = np.minimum(count + 1, size)
-    known = np.arange(size) < count[:, None]
-    highest = tops[:, 0]
-    rest = np.where(known, tops, 0.0)[:, 1:].sum(axis=1) / np.maximum(count - 1, 1)
-    scale = np.where(count > 1, highest - rest, 0.0) + FLOOR * np.abs(highest) + _TINY
-    below = np.where(known[:, 1:], (highest[:, None] - tops[:, 1:]) / scale[:, None], 0.0)
-    tail["highest"][row, side] = highest
-    tail["scale"][row, side] = scale
-    tail["below"][row, side] = np.minimum(below, 6e4)
-    tail["count"][row, side] = count
+def fast_tails(states: State) -> Tails:
+    """Those that learn a peak at once."""
+    now = states["now"]
+    return Tails(now[:, HIGHEST][:, :SIDES], now[:, SCALE][:, :SIDES], states["below_fast"])
+
+
+def slow_tails(states: State) -> Tails:
+    """Those that learn an unusual peak when it has proved to be none."""
+    now = states["now"]
+    return Tails(now[:, HIGHEST][:, SIDES:], now[:, SCALE][:, SIDES:], states["below_slow"])
