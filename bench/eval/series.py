@@ -17,6 +17,8 @@ from bench.figures import Figures
 from telemetry.layout import Floats
 
 SHIPPED = "shipped"
+LEARNING = 1_440
+"""Points at the beginning that are not scored, for any detector: the first day, on which there is no fault."""
 
 
 class Compared(NamedTuple):
@@ -36,7 +38,7 @@ class Compared(NamedTuple):
     @property
     def base_rate(self) -> float:
         """Share of points that are labelled: about what a random score gets."""
-        return float(np.mean([one.labels.mean() for one in self.series]))
+        return float(np.mean([one.labels[LEARNING:].mean() for one in self.series]))
 
 
 def compare(seed: int, progress: Progress) -> Compared:
@@ -53,14 +55,15 @@ def compare(seed: int, progress: Progress) -> Compared:
     for name, rival in RIVALS.items():
         progress.step(f"simulated series: {name}")
         scores[name] = list(rival(values))
-    labels = [one.labels for one in series]
+    labels = [one.labels[LEARNING:] for one in series]
     volumes, exact, best = {}, {}, {}
-    for name, found in scores.items():
+    for name, whole in scores.items():
+        found = [score[LEARNING:] for score in whole]
         progress.step(f"simulated series: scoring {name}")
         volumes[name] = [vus_pr(score, label) for score, label in zip(found, labels, strict=True)]
         exact[name] = [vus_pr(score, label, exact=True) for score, label in zip(found, labels, strict=True)]
         best[name] = best_events(found, labels)
-    alarms = together([events(one.alarm, label) for one, label in zip(judged, labels, strict=True)])
+    alarms = together([events(one.alarm[LEARNING:], label) for one, label in zip(judged, labels, strict=True)])
     return Compared(series, judged, volumes, exact, alarms, best)
 
 

@@ -1,0 +1,158 @@
+"""Simulated fleets: what is planned, what sources decide, and that they are fed strictly in order."""
+
+import numpy as np
+import pytest
+
+from bench.eval import fleet
+from bench.eval.fleet import decide, evaluate_fleet, told_by
+from bench.eval.incidents import SOURCES, Incident
+from bench.eval.minute_features import START_MS
+from bench.eval.progress import Progress
+from bench.eval.schedule import DAY, FAULT_KINDS, SPREAD, labels, plan
+from bench.eval.silence_and_clocks import SILENT_AFTER_MS, hear
+from local.fleet.faults import FAULTS
+from telemetry.tables import FEATURES
+
+
+def test_a_plan_has_every_kind_of_fault_on_half_of_the_nodes_and_leaves_the_others_healthy():
+    found = labels(plan(40, 14, 3).faults, 14, are_faults=True)
+
+    assert sorted({label.kind for label in found}) == sorted(FAULT_KINDS)
+    assert len(found) == len({label.node for label in found}) == 20
+
+
+@pytest.mark.parametrize(("nodes", "days"), [(40, 5), (200, 14), (20, 3)])
+def test_faults_lie_in_the_second_half_and_are_near_the_defaults(nodes, days):
+    for seed in range(5):
+        for fault in plan(nodes, days, seed).faults:
+            if fault.is_fault:
+                kind = FAULTS[fault.name]
+                assert fault.after >= days * DAY / 2
+                assert fault.after + fault.duration <= days * DAY
+                assert 1 / SPREAD <= abs(fault.magnitude) / kind.default_magnitude <= SPREAD
+                assert kind.magnitude_range[0] <= fault.magnitude <= kind.magnitude_range[1]
+
+
+def test_backups_come_every_night_and_deployment_waves_on_working_days_on_every_node():
+    events = labels(plan(40, 14, 1).faults, 14, are_faults=False)
+
+    backups = [label for label in events if label.kind == "nightly_backup"]
+    waves = [label for label in events if label.kind == "deployment_wave"]
+    assert len(backups) == 14 * 40
+    assert {label.start // DAY for label in waves} == {0, 2, 4, 8, 10}
+    assert {label.node for label in waves} == set(range(40))
+
+
+def test_a_seed_makes_one_plan_and_another_seed_another():
+    assert plan(40, 5, 1) == plan(40, 5, 1)
+    assert plan(40, 5, 1).faults != plan(40, 5, 2).faults
+
+
+class Recorder:
+    """A source that notes what it is fed and tells of what it is told to."""
+
+    def __init__(self, nodes):
+        self.nodes = nodes
+        self.fed = []
+        made.append(self)
+
+    def feed(self, minute, nodes, features):
+        self.fed.append((minute, nodes.tolist(), features.copy()))
+        if len(self.fed) == 10:
+            yield Incident(1, minute, "made up", "CpuUtilization")
+
+
+made = []
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    made.clear()
+    monkeypatch.setattr(fleet, "SOURCES", {**SOURCES, "recorder": Recorder})
+
+
+def test_sources_are_fed_minute_by_minute_with_the_nodes_that_have_windows(recorder):
+    planned = plan(6, 0.02, 1)._replace(faults=())
+
+    told = decide(planned, (2, 5), ["recorder"])["recorder"]
+
+    fed = made[0].fed
+    assert [minute for minute, _, _ in fed] == [START_MS // 60_000 + minute for minute in range(planned.minutes)]
+    assert all(nodes == [0, 1] for _, nodes, _ in fed)
+    assert fed[0][2].shape == (2, len(FEATURES))
+    assert [(one.node, one.at, one.metric) for one in told] == [(5, 600.0, "CpuUtilization")]
+
+
+def test_a_node_that_is_gone_has_no_windows(recorder):
+    gone = FAULTS["node_gone"]((5,), 300.0, 600.0, 1.0)
+
+    decide(plan(6, 0.02, 1)._replace(faults=(gone,)), (2, 5), ["recorder"])
+
+    alone = [minute for minute, (_, nodes, _) in enumerate(made[0].fed) if nodes == [0]]
+    assert len(alone) in (9, 10)
+    assert min(alone) in (5, 6)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_sources_tell_of_a_jump_on_its_node_and_keep_quiet_about_the_others(name):
+    random = np.random.default_rng(1)
+    source = SOURCES[name](3)
+    cpu = FEATURES.index("CpuUtilization")
+    told = []
+
+    for minute in range(700):
+        features = random.normal(10.0, 0.05, (3, len(FEATURES))).clip(9.85, 10.15)
+        if minute >= 600:
+            features[1, cpu] = 25.0
+        told += [one for one in source.feed(minute, np.arange(3), features) if one.minute >= 600]
+
+    assert (told[0].node, told[0].metric) == (1, "CpuUtilization")
+    assert told[0].minute <= 603
+    assert all(one.node == 1 for one in told)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_sources_nodes_may_be_missing_and_keep_their_own_past(name):
+    random = np.random.default_rng(1)
+    source = SOURCES[name](2)
+
+    for minute in range(400):
+        levels = np.array([10.0, 1000.0])
+        features = levels[:, None] + random.uniform(-0.5, 0.5, (2, len(FEATURES)))
+        present = np.arange(2) if minute % 2 else np.array([1])
+        told = list(source.feed(minute, present, features[present]))
+
+    assert told == []
+
+
+def test_a_node_that_is_gone_is_told_to_be_silent_by_the_core_itself_and_no_other_is():
+    gone = FAULTS["node_gone"]((2,), 0.0, 600.0, 1.0)
+    planned = plan(6, 1, 1)._replace(faults=(gone,))
+
+    heard = hear(planned, Progress())
+
+    (label,) = heard.faults
+    assert [(one.node, one.kind) for one in heard.told] == [(2, "silent")]
+    # its last envelope may be 30 s old when it goes, and sweep looks every 30 s
+    assert SILENT_AFTER_MS / 1000 - 30 < heard.told[0].at - label.start <= SILENT_AFTER_MS / 1000 + 30
+
+
+def test_several_processes_tell_what_one_does():
+    planned = plan(12, 0.1, 2)
+
+    one, two = (told_by(planned, ["band"], jobs, Progress())["band"] for jobs in (1, 2))
+
+    assert sorted(one) == sorted(two)
+    assert one
+
+
+def test_an_evaluation_counts_every_fault_once():
+    faults = tuple(FAULTS[name]((node,), 4_000.0, 600.0, 0.9) for node, name in enumerate(("io_stall", "node_gone")))
+
+    found = evaluate_fleet(plan(6, 0.08, 1)._replace(faults=faults), ["band"], 1, Progress())
+
+    assert [one.label.kind for one in found.by_source["band"].faults] == ["io_stall"]
+    assert [one.label.kind for one in found.whole_nodes.faults] == ["node_gone"]
+    assert found.recall("band") == 1.0
+    assert found.outcome_of("node_gone", "band").found == 1
+    assert found.outcome_of("io_stall", "band").found == 1
