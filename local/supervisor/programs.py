@@ -79,7 +79,7 @@ def make_programs(data: DataDirectory, endpoints: Endpoints, *, agent: bool) -> 
             *serving("local.event_hubs", EVENT_HUBS),
             *("--host", HOST, "--port", str(endpoints.ports["event-hubs"])),
             *("--data", str(data.program(EVENT_HUBS)), "--hub", f"{EVENT_HUB}:{PARTITIONS}"),
-            *("--key", endpoints.keys.event_hubs, *faults),
+            *(f"--key={endpoints.keys.event_hubs}", *faults),  # a key may begin with a dash
         ]
 
     def azurite() -> list[str]:
@@ -94,7 +94,7 @@ def make_programs(data: DataDirectory, endpoints: Endpoints, *, agent: bool) -> 
             *("--tables", str(TABLES), "--dcr", str(RULE), "--functions", str(SAVED_FUNCTIONS)),
             *("--certificate", str(endpoints.certificates.certificate)),
             *("--private-key", str(endpoints.certificates.private_key)),
-            *("--token", endpoints.keys.log_analytics, "--workspace-id", endpoints.keys.workspace_id),
+            *(f"--token={endpoints.keys.log_analytics}", "--workspace-id", endpoints.keys.workspace_id),
             *(["--faults"] if endpoints.faults else []),
         ]
 

@@ -1,3 +1,4 @@
+import argparse
 import dataclasses
 import io
 import json
@@ -167,6 +168,22 @@ def test_faults_are_ordered_only_where_they_are_allowed(tmp_path, endpoints):
         programs = {p.name: p.arguments() for p in make_programs(DataDirectory(tmp_path), allowed, agent=False)}
         assert ("--faults-port" in programs["event-hubs"]) is expected
         assert ("--faults" in programs["log-analytics"]) is expected
+
+
+def test_keys_that_begin_with_a_dash_are_not_taken_for_flags(tmp_path, endpoints):
+    keys = dataclasses.replace(endpoints.keys, event_hubs="-key", log_analytics="--token")
+    dashed = dataclasses.replace(endpoints, keys=keys)
+    reader = argparse.ArgumentParser()
+    reader.add_argument("--key")
+    reader.add_argument("--token")
+
+    read = {
+        program.name: reader.parse_known_args(program.arguments())[0]
+        for program in make_programs(DataDirectory(tmp_path), dashed, agent=False)
+    }
+
+    assert read["event-hubs"].key == "-key"
+    assert read["log-analytics"].token == "--token"
 
 
 def test_numbers_that_cannot_be_had_are_missing_and_the_first_reason_is_told(tmp_path, endpoints):
