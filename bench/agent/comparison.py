@@ -53,7 +53,7 @@ class Plan:
     """How long to measure, and on what."""
 
     interval: float = 0.1
-    ticks: int = 50
+    ticks: int = 40
     """Samples in a block."""
     blocks: int = 3
     """Of each way, in turn."""

@@ -9,7 +9,7 @@ import pytest
 
 from bench.agent.aks_shape import read
 from bench.agent.comparison import Block, Comparison, Cost, Way, cpu_seconds, reckon
-from bench.agent.hurried import hurried
+from bench.agent.hurried import INTERVAL, hurried
 from bench.agent.image import image_sizes
 from bench.agent.node_exporter import devices_in
 from bench.agent.programs import Unmeasurable
@@ -124,7 +124,7 @@ def test_the_hurried_agent_differs_in_its_intervals_only():
 
     settings = hurried(environ, publishing=False)
 
-    assert (settings.sample_interval, settings.samples_per_envelope, settings.publish_spread) == (0.01, 3, 0.0)
+    assert (settings.sample_interval, settings.samples_per_envelope, settings.publish_spread) == (INTERVAL, 3, 0.0)
     assert (settings.cluster, settings.node) == ("c", "n")
 
 
