@@ -16,6 +16,7 @@ from agent.delivery import Delivery
 from agent.hub_settings import HubSettings
 from agent.manual_clock import ManualClock
 from agent.publisher.event_hub_publisher import EventHubPublisher, _producer_class
+from agent.publisher.identity import PodIdentity
 from agent.publisher.publisher import EnvelopeTooLarge, FailureReason, Publisher, PublishFailed
 from agent.publisher.recording_publisher import RecordingPublisher
 from agent.spool.memory_spool import MemorySpool
@@ -393,6 +394,7 @@ async def test_without_a_key_the_pods_identity_is_used(monkeypatch, token_file, 
 
     client = publisher._make_client()
 
-    assert type(publisher._credential).__name__ == expected
+    assert isinstance(publisher._credential, PodIdentity)
+    assert type(publisher._credential._credential).__name__ == expected
     await client.close()
     await publisher.close()
