@@ -14,12 +14,13 @@ ARGS ?=
 NODES ?= 1000
 MINUTES ?= 5
 SEED ?=
+DATA ?=
 
-.PHONY: help setup run test test-unit test-functional test-e2e image image-test helm-check helm-play check generated bench bench-agent oracle soak format clean
+.PHONY: help setup run test test-unit test-functional test-e2e test-system image image-test helm-check helm-play check generated bench bench-agent eval oracle soak format clean
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "  variables: PYTHON=/path (setup)  ARGS='...' (run, bench, bench-agent, oracle, soak)  JOBS=4 (unit tests)  NODES MINUTES (soak)  SEED (oracle)"
+	@echo "  variables: PYTHON=/path (setup)  ARGS='...' (run, bench, bench-agent, eval, oracle, soak)  JOBS=4 (unit tests)  NODES MINUTES (soak)  SEED (eval, oracle)  DATA (eval)"
 	@echo "  of the image: IMAGE=devops-monitor/agent:VERSION  ENGINE=docker|podman|buildah  BUILD_BASE  RUNTIME_BASE  EXTRA_REQUIREMENTS='name==1.2'"
 
 setup: ## make .venv and node_modules; quick where they are up to date
@@ -28,7 +29,7 @@ setup: ## make .venv and node_modules; quick where they are up to date
 run: setup ## the whole product on this machine; Ctrl-C stops it
 	@exec $(PYTHON_IN_VENV) -m local up $(ARGS)
 
-test: test-unit test-functional test-e2e ## every test
+test: test-unit test-functional test-e2e ## every test that needs no more than make setup
 
 test-unit: setup ## unit, conformance and static tests
 	$(PYTEST) -n $(JOBS) tests/unit tests/conformance tests/static
@@ -38,6 +39,9 @@ test-functional: setup ## tests of single programs as processes
 
 test-e2e: setup ## tests of the whole local stack
 	$(PYTEST) -n $(JOBS) --dist loadfile tests/e2e
+
+test-system: setup ## tests that need Debian's prometheus and mount namespaces (root): .ci/run installs what is missing
+	$(PYTEST) -n 2 --dist loadfile tests/system
 
 image: setup ## the agent's image, with docker, podman or buildah: IMAGE=name:tag ENGINE=podman ...
 	@$(PYTHON_IN_VENV) -m tools.image.build --image "$(IMAGE)" --engine "$(ENGINE)" --build-base "$(BUILD_BASE)" \
@@ -74,6 +78,9 @@ bench: setup ## speed and size: bench/results.json
 
 bench-agent: setup ## the agent beside Debian's node_exporter: CPU, memory, size (root, for the AKS-shaped host)
 	@$(PYTHON_IN_VENV) -m bench.agent.run $(ARGS)
+
+eval: setup ## how good the detectors are; DATA=folder with labelled files in NAB's layout; about 5 minutes
+	@$(PYTHON_IN_VENV) -m bench.eval $(if $(DATA),--data "$(DATA)") $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 oracle: setup ## kill everything, lose nothing: compares what was acknowledged with what is stored
 	@$(PYTHON_IN_VENV) -m bench.oracle $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -24,7 +24,7 @@ from telemetry.envelope import Envelope
 from telemetry.prometheus import catalogue_families
 from tests.eventually import eventually
 from tests.functional.agent_process import AgentProcess, BrokerProcess
-from tests.functional.prometheus_process import PrometheusProcess
+from tests.system.prometheus_process import PrometheusProcess
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 DOCUMENT = Path(__file__).parents[2] / "docs/prometheus.md"

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agent_process import AgentProcess, BrokerProcess
 
 from telemetry.envelope import Envelope
 from tests.eventually import eventually
+from tests.functional.agent_process import AgentProcess, BrokerProcess
 
 # The SDK leaves the socket of a connection that was cut to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
