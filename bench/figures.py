@@ -27,6 +27,10 @@ class Figures:
         value, _ = self._values.get(name, (None, ""))
         return value
 
+    def lines(self) -> list[tuple[str, str, str]]:
+        """Every figure as it was printed: name, value, unit."""
+        return [(name, _shown(value), unit) for name, (value, unit) in self._values.items()]
+
     def write(self, path: Path = RESULTS) -> None:
         """Replaces the results file."""
         document = {

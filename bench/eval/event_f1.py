@@ -38,17 +38,22 @@ def events(alarms: Flags, labels: Flags) -> Events:
     """Counts one series."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], labels.astype(np.int8), [0]])))
     about = labels.copy()
-    found = missed = 0
-    for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        about[first : end + GRACE] = True
-        if alarms[first : end + GRACE].any():
-            found += 1
-        else:
-            missed += 1
+    for end in edges[1::2].tolist():
+        about[end : end + GRACE] = True
+    found = found_by_turn(alarms, labels)
     slot = np.arange(len(labels)) // SLOT
     quiet = np.bincount(slot, about) == 0
     false = np.unique(slot[alarms & ~about]).size
-    return Events(found, missed, false, int(quiet.sum()))
+    return Events(sum(found), len(found) - sum(found), false, int(quiet.sum()))
+
+
+def found_by_turn(alarms: Flags, labels: Flags) -> list[bool]:
+    """Of each anomaly of a series, in order, whether it was found."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], labels.astype(np.int8), [0]])))
+    return [
+        bool(alarms[first : end + GRACE].any())
+        for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    ]
 
 
 def together(counted: Sequence[Events]) -> Events:

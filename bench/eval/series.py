@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.eval.event_f1 import Events, best_events, events, together
+from bench.eval.event_f1 import Events, best_events, events, found_by_turn, together
 from bench.eval.progress import Progress
 from bench.eval.rivals import RIVALS
 from bench.eval.shipped import Judged, judge
@@ -32,6 +32,8 @@ class Compared(NamedTuple):
     """The same with every value of the score as a threshold."""
     alarms: Events
     """Of the shipped alarms, as they are."""
+    by_turn: list[list[bool]]
+    """Of each series' first and second fault whether an alarm found it."""
     best: Mapping[str, tuple[float, Events]]
     """By detector: threshold and events at the threshold that is best in hindsight."""
 
@@ -64,7 +66,8 @@ def compare(seed: int, progress: Progress) -> Compared:
         exact[name] = [vus_pr(score, label, exact=True) for score, label in zip(found, labels, strict=True)]
         best[name] = best_events(found, labels)
     alarms = together([events(one.alarm[LEARNING:], label) for one, label in zip(judged, labels, strict=True)])
-    return Compared(series, judged, volumes, exact, alarms, best)
+    by_turn = [found_by_turn(one.alarm[LEARNING:], label) for one, label in zip(judged, labels, strict=True)]
+    return Compared(series, judged, volumes, exact, alarms, by_turn, best)
 
 
 def add_figures(figures: Figures, compared: Compared) -> None:
@@ -78,6 +81,8 @@ def add_figures(figures: Figures, compared: Compared) -> None:
     found = compared.alarms
     figures.add("eval.event_f1", found.f1, "at the shipped threshold")
     figures.add("eval.event_recall", found.found / (found.found + found.missed), "of events")
+    for turn, name in enumerate(("first", "again")):
+        figures.add(f"eval.event_recall_{name}", float(np.mean([turns[turn] for turns in compared.by_turn])), "of them")
     figures.add("eval.event_false_slots_per_week", found.false_slots / found.slots * 168, "hours per series")
     for name, (_, most) in compared.best.items():
         figures.add(f"eval.event_f1_best_{name}", most.f1, "at the best threshold in hindsight")

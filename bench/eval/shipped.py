@@ -11,9 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.eval.layout import Flags
-from functions.core.detectors.series_state import new_states
+from functions.core.detectors.series_state import SIDE_NAMES, State, new_states
 from functions.core.detectors.streaming import update
+from functions.core.detectors.tails import slow_tails
 from telemetry.layout import Floats
+
+_HIGH, _LOW = SIDE_NAMES.index("value"), SIDE_NAMES.index("low smooth 5")
 
 
 class Judged(NamedTuple):
@@ -22,6 +25,9 @@ class Judged(NamedTuple):
     score: Floats
     evidence: Floats
     alarm: Flags
+    lower: Floats
+    upper: Floats
+    """What the value may be without being anything new to the score; NaN: not known yet."""
 
 
 def judge(
@@ -33,15 +39,25 @@ def judge(
     time = np.stack([np.pad(one, (0, points - len(one)), mode="edge") for one in times])
     x = np.stack([np.pad(one, (0, points - len(one)), constant_values=np.nan) for one in series])
     states = new_states(len(series))
-    score, evidence = np.zeros(x.shape), np.zeros(x.shape)
+    score, evidence, lower, upper = (np.zeros(x.shape) for _ in range(4))
     alarm = np.zeros(x.shape, np.bool_)
     for point in range(points):
+        lower[:, point], upper[:, point] = usual_range(states)
         verdict = update(states, time[:, point], x[:, point])
         score[:, point], evidence[:, point], alarm[:, point] = verdict.score, verdict.evidence, verdict.alarm
         if point % 256 == 0:
             tell(point, points)
     tell(points, points)
     return [
-        Judged(score[row, :length], evidence[row, :length], alarm[row, :length])
+        Judged(
+            score[row, :length], evidence[row, :length], alarm[row, :length], lower[row, :length], upper[row, :length]
+        )
         for row, length in enumerate(lengths.tolist())
     ]
+
+
+def usual_range(states: State) -> tuple[Floats, Floats]:
+    """Lowest and highest values that are nothing new, by the slow tails of the series' state before the point."""
+    highest = slow_tails(states).highest.astype(np.float64)
+    highest[~np.isfinite(highest)] = np.nan
+    return -highest[:, _LOW], highest[:, _HIGH]

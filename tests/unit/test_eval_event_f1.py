@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.eval.event_f1 import GRACE, SLOT, Events, best_events, crossings, events, together
+from bench.eval.event_f1 import GRACE, SLOT, Events, best_events, crossings, events, found_by_turn, together
 
 POINTS = 10 * SLOT
 
@@ -21,6 +21,11 @@ LABELS = flags(*range(130, 170), *range(500, 510))
 def test_an_anomaly_is_found_by_one_alarm_however_long_it_is():
     assert events(flags(131), LABELS)[:3] == (1, 1, 0)
     assert events(flags(131, 140, 150, 505), LABELS)[:3] == (2, 0, 0)
+
+
+def test_it_is_told_which_of_the_anomalies_were_found():
+    assert found_by_turn(flags(505), LABELS) == [False, True]
+    assert found_by_turn(flags(130, 169 + GRACE), LABELS) == [True, False]
 
 
 def test_alarms_shortly_after_an_anomaly_are_about_it_and_later_ones_are_not():

@@ -1,0 +1,89 @@
+"""`python -m bench.eval`: what it prints and writes, and what it refuses."""
+
+import json
+
+import pytest
+
+from bench.eval import run
+from bench.eval.run import main
+
+ROWS = 1_200
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One file with a jump that is labelled, one with nothing."""
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    stamps = [f"2014-04-{1 + n // 288:02} {n % 288 // 12:02}:{n % 12 * 5:02}:00" for n in range(ROWS)]
+    for name, height in (("jump", 90.0), ("calm", 0.0)):
+        values = [50 + (n * 7919 % 101) / 50 + (height if 1000 <= n < 1030 else 0.0) for n in range(ROWS)]
+        text = "timestamp,value\n" + "".join(f"{t},{v}\n" for t, v in zip(stamps, values, strict=True))
+        (tmp_path / "data" / "a" / f"{name}.csv").write_text(text)
+    windows = {"a/jump.csv": [[stamps[995], stamps[1040]]], "a/calm.csv": []}
+    (tmp_path / "windows.json").write_text(json.dumps(windows))
+    return tmp_path
+
+
+def test_labelled_files_are_scored_and_reported(folder, tmp_path, capsys):
+    assert main(["--only", "files", "--data", str(folder), "--out", str(tmp_path / "out")]) == 0
+
+    lines = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
+    assert float(lines["eval.nab_standard"].split()[0]) > 80
+    assert lines["eval.nab_detected"] == "1 of 1 windows"
+    figures = json.loads((tmp_path / "out" / "results.json").read_text())["figures"]
+    assert figures["eval.nab_standard"]["unit"] == "points"
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "| a/jump.csv | 1 | 1 | 0 | " in report
+    assert "| eval.nab_detected | 1 | of 1 windows |" in report
+    assert (tmp_path / "out" / "files.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_data_it_says_that_this_part_was_left_out_and_how_to_give_it(tmp_path, capsys):
+    assert main(["--only", "files", "--out", str(tmp_path)]) == 0
+
+    told = capsys.readouterr()
+    assert "make eval DATA=/path/to/folder" in told.err
+    assert "nab" not in told.out
+    assert "left out" in (tmp_path / "report.md").read_text()
+
+
+def test_bad_data_is_refused_before_anything_else_is_done(folder, tmp_path, capsys):
+    with (folder / "data" / "a" / "calm.csv").open("a") as file:
+        file.write("2014-04-09 00:00:00,high\n")
+
+    assert main(["--data", str(folder), "--out", str(tmp_path / "out")]) == 2
+
+    assert f"calm.csv:{ROWS + 2}: value must be a number" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--nodes", "5"], "must be a whole number 20-10000, got '5'"),
+        (["--seed", "-1"], "must be a whole number 0-"),
+        (["--seed", "one"], "got 'one'"),
+        (["--days", "0.5"], "must be 1-60 days, got '0.5'"),
+        (["--days", "nan"], "must be 1-60 days"),
+        (["--jobs", "0"], "must be a whole number 1-256"),
+        (["--only", "everything"], "invalid choice: 'everything'"),
+        (["--source", "oracle"], "invalid choice: 'oracle'"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+
+    assert said in capsys.readouterr().err
+
+
+def test_a_fleet_is_simulated_and_reported(tmp_path, capsys):
+    out = tmp_path / "out"
+
+    assert main(["--only", "fleet", "--nodes", "20", "--days", "1", "--jobs", "2", "--out", str(out)]) == 0
+
+    lines = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["eval.fleet_recall"].endswith("of 10 faults")
+    assert {"eval.fleet_false_alarms_per_node_week", "eval.fleet_seconds"} <= set(lines)
+    assert f"Simulated fleet, decided by `{run.PRODUCT}`" in (out / "report.md").read_text()
+    assert (out / f"fleet-{run.PRODUCT}.png").read_bytes().startswith(b"\x89PNG")
