@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from agent import __version__
 from agent.collector import Host
 from agent.envelopes import printable
@@ -20,9 +22,10 @@ def node_resource(host: Host, node: str, pool: str | None = None) -> Resource:
     """Gives the node's constants: keys in lower snake case, sizes in bytes, times in epoch seconds.
 
     Asked again for every envelope that carries it: memory and CPUs can be plugged in while the node runs. What
-    cannot be read is left out. Nothing is asked of the C library, which knows the agent's container: its host name,
-    the processors it may use.
+    cannot be read is left out. psutil is asked for memory, which it reads in the node's /proc; nothing is asked of the
+    C library, which knows the agent's container: its host name, the processors it may use.
     """
+    psutil.PROCFS_PATH = host.procfs  # one path for the whole process
     system = os.uname()
     texts = {
         "hostname": _hostname(host, node),
@@ -37,11 +40,10 @@ def node_resource(host: Host, node: str, pool: str | None = None) -> Resource:
         stat = procfs.read(f"{host.procfs}/stat")
         if cpus := stat.count(b"\ncpu"):
             resource["cpus"] = cpus
-        if (boot_time := procfs.number(stat, b"btime ")) is not None:
+        if (boot_time := procfs.number(stat, b"btime ")) is not None:  # psutil takes one that is cut short, too
             resource["boot_time"] = boot_time
-    with suppress(OSError, ValueError):
-        if (kibibytes := procfs.number(procfs.read(f"{host.procfs}/meminfo"), b"MemTotal:")) is not None:
-            resource["memory"] = kibibytes * 1024
+    with suppress(OSError, ValueError, LookupError):  # the last is psutil's at a meminfo that is cut short
+        resource["memory"] = psutil.virtual_memory().total
     return resource
 
 

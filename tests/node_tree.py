@@ -30,6 +30,8 @@ MemAvailable:    6000000 kB
 Buffers:          100000 kB
 Cached:          4000000 kB
 SwapCached:            0 kB
+Active:          2500000 kB
+Inactive:        3500000 kB
 Shmem:             10000 kB
 SReclaimable:     500000 kB
 SwapTotal:       {swap_total} kB

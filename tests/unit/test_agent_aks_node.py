@@ -19,7 +19,7 @@ PROCESSES = 120
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch) -> NodeTree:
-    monkeypatch.setattr(psutil, "PROCFS_PATH", psutil.PROCFS_PATH)  # the disk collector sets it
+    monkeypatch.setattr(psutil, "PROCFS_PATH", psutil.PROCFS_PATH)  # the node's constants set it
     return aks_node(tmp_path, pods=30, processes=PROCESSES)
 
 
@@ -109,8 +109,8 @@ def test_a_sample_reads_few_files_however_many_processes_and_mounts_there_are(tr
     sampler.sample()
 
     assert sorted(opened) == [
-        *("1/net/dev", "1/net/sockstat", "1/net/sockstat6", "loadavg", "meminfo", "pressure/cpu", "pressure/io"),
-        *("pressure/memory", "stat", "sys/fs/file-nr", "uptime", "vmstat"),
+        *("1/net/dev", "1/net/sockstat", "1/net/sockstat6", "diskstats", "loadavg", "meminfo", "pressure/cpu"),
+        *("pressure/io", "pressure/memory", "stat", "sys/fs/file-nr", "uptime", "vmstat"),
     ]
 
 

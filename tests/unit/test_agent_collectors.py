@@ -4,7 +4,6 @@ import errno
 import os
 from pathlib import Path
 
-import psutil
 import pytest
 
 from agent.collector import Reading
@@ -50,9 +49,8 @@ REPEATING_INTERFACES = (
 
 
 @pytest.fixture
-def proc(tmp_path, monkeypatch) -> Path:
-    """A /proc with nothing in it, for psutil too."""
-    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+def proc(tmp_path) -> Path:
+    """A /proc with nothing in it."""
     return tmp_path
 
 
@@ -221,7 +219,7 @@ class TestDisk:
         ]
         write(proc / "diskstats", "\n".join(lines) + "\n")
 
-        readings = list(DiskCollector(DISKS).collect())
+        readings = list(DiskCollector(DISKS, str(proc)).collect())
 
         assert {reading.device for reading in readings} == set(WHOLE_DISKS)
         assert {r.key: r.value for r in readings if r.device == "sda"} == {
@@ -237,7 +235,7 @@ class TestDisk:
     def test_times_say_where_they_wrap_and_counts_do_not(self, proc):
         write(proc / "diskstats", "8 0 sda 10 0 16 500 20 0 32 1500 0 700 2000\n")
 
-        wraps = {reading.key: reading.wraps_at for reading in DiskCollector(DISKS).collect()}
+        wraps = {reading.key: reading.wraps_at for reading in DiskCollector(DISKS, str(proc)).collect()}
 
         assert wraps["busy"] == wraps["read_time"] == wraps["write_time"] == 2**32 / 1000
         assert wraps["read"] is wraps["reads"] is None
@@ -245,11 +243,11 @@ class TestDisk:
     def test_a_pattern_of_ones_own_replaces_the_default(self, proc):
         write(proc / "diskstats", "8 0 sda 1 0 1 1 1 0 1 1 0 1 1\n8 1 sda1 1 0 1 1 1 0 1 1 0 1 1\n")
 
-        assert {reading.device for reading in DiskCollector(Selection("^sda$")).collect()} == {"sda1"}
+        assert {reading.device for reading in DiskCollector(Selection("^sda$"), str(proc)).collect()} == {"sda1"}
 
     def test_a_disk_that_was_unplugged_is_no_error(self, proc):
         write(proc / "diskstats", "8 0 sda 1 0 1 1 1 0 1 1 0 1 1\n8 16 sdb 1 0 1 1 1 0 1 1 0 1 1\n")
-        collector = DiskCollector(DISKS)
+        collector = DiskCollector(DISKS, str(proc))
         list(collector.collect())
         write(proc / "diskstats", "8 0 sda 1 0 1 1 1 0 1 1 0 1 1\n")
 
@@ -258,8 +256,17 @@ class TestDisk:
     def test_a_line_of_unknown_form_is_an_error(self, proc):
         write(proc / "diskstats", "8 0 sda 1 2 3\n")
 
-        with pytest.raises(ValueError, match="interpret"):
-            list(DiskCollector(DISKS).collect())
+        with pytest.raises(ValueError, match="at least 14 fields, got '8 0 sda 1 2 3'"):
+            list(DiskCollector(DISKS, str(proc)).collect())
+
+    def test_a_number_that_is_none_is_an_error(self, proc):
+        write(proc / "diskstats", "8 0 sda 1 0 x 1 1 0 1 1 0 1 1\n")
+
+        with pytest.raises(ValueError, match="'x'"):
+            list(DiskCollector(DISKS, str(proc)).collect())
+
+    def test_a_kernel_without_block_devices_has_no_disks(self, proc):
+        assert list(DiskCollector(DISKS, str(proc)).collect()) == []
 
     def test_the_default_pattern_does_not_match_disks_of_azure_nodes(self):
         assert all(DISKS.takes(name) for name in ("sda", "sdaa", "sdc", "nvme0n1", "nvme12n3", "vdb"))

@@ -3,6 +3,7 @@
 import os
 from collections import namedtuple
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,11 @@ from tests.node_tree import NodeTree, aks_node, host_of
 
 START = 1_800_000_000_000
 Uname = namedtuple("Uname", "sysname nodename release machine")
+
+
+@pytest.fixture(autouse=True)
+def psutil_looks_elsewhere_again(monkeypatch):
+    monkeypatch.setattr(psutil, "PROCFS_PATH", psutil.PROCFS_PATH)  # the node's constants set it
 
 
 def accepted(constants) -> bool:
@@ -66,6 +72,18 @@ def test_what_cannot_be_read_is_left_out(tmp_path, content):
 
     assert not {"cpus", "boot_time", "memory"} & set(constants)
     assert accepted(constants)
+
+
+@pytest.mark.parametrize("content", ["", "MemTotal:", "MemTotal:  much kB\n", "MemFree:  1000000 kB\n"])
+def test_memory_that_cannot_be_read_is_left_out(tmp_path, content):
+    tree = NodeTree(tmp_path)
+    tree.write("stat", "cpu  1 2 3 4\ncpu0 1 2 3 4\nbtime 1795394163\n")
+    tree.write("meminfo", content)
+
+    constants = node_resource(tree.host(), "node-1")
+
+    assert "memory" not in constants
+    assert (constants["cpus"], constants["boot_time"]) == (1, 1795394163)
 
 
 @given(st.text(st.characters(), max_size=300), st.text(st.characters(), min_size=1, max_size=300))
