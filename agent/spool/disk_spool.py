@@ -24,7 +24,7 @@ MAX_FILES_AT_ONCE = 100
 
 @dataclass(slots=True)
 class _Entry:
-    """One envelope: on disk (`file`), or in memory because the disk would not take it (`body`)."""
+    """One envelope: on disk (`file`), or in memory because the disk would not take it (`body`); the newest on both."""
 
     since: float
     """On the monotonic clock."""
@@ -66,6 +66,8 @@ class DiskSpool:
         self._in_memory: dict[int, _Entry] = {}
         """Those of `_entries` that the disk has not taken, in order."""
         self._memory_bytes = 0
+        self._newest: _Entry | None = None
+        """What was appended last. It is sent next, as a rule, and kept in memory so that it need not be read back."""
         self._unremoved: list[SpoolFile] = []
         """Files that are done with and that the disk did not remove."""
         self._disk_failing = False
@@ -97,6 +99,9 @@ class DiskSpool:
         """Adds an envelope at the end; drops from the front what is then over the bounds."""
         number, entry = self._next, _Entry(self._clock.monotonic(), self._clock.epoch_ms(), len(body), body=body)
         self._next += 1
+        if self._newest is not None and self._newest.file is not None:
+            self._newest.body = b""
+        self._newest = entry
         self._entries[number] = self._in_memory[number] = entry
         self._bytes += entry.size
         self._memory_bytes += entry.size
@@ -162,7 +167,7 @@ class DiskSpool:
 
     def _body(self, number: int, entry: _Entry) -> bytes | None:
         """Reads an envelope; one that cannot be read is lost, and leaves the spool."""
-        if entry.file is None:
+        if entry.file is None or entry.body:
             return entry.body
         reason = DropReason.DAMAGED
         try:
@@ -185,6 +190,8 @@ class DiskSpool:
         entry = self._entries.pop(number, None)
         if entry is not None:
             self._bytes -= entry.size
+            if entry is self._newest:
+                self._newest = None
             if self._in_memory.pop(number, None):
                 self._memory_bytes -= entry.size
         return entry
@@ -235,7 +242,8 @@ class DiskSpool:
         try:
             for number, entry in list(islice(self._in_memory.items(), MAX_FILES_AT_ONCE)):
                 entry.file = self._files.write(number, entry.appended_ms, entry.body)
-                entry.body = b""
+                if entry is not self._newest:
+                    entry.body = b""
                 del self._in_memory[number]
                 self._memory_bytes -= entry.size
             for file in self._unremoved[:MAX_FILES_AT_ONCE]:

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,21 +77,32 @@ class SpoolFiles:
     def write(self, number: int, appended_ms: int, body: bytes) -> SpoolFile:
         """Writes an envelope; after a crash it is there as a whole or not at all."""
         file = SpoolFile(number, appended_ms, len(body), zlib.crc32(body))
-        self._directory.mkdir(parents=True, exist_ok=True)  # it may have come back since the start
-        temporary = self._directory / self._temporary
         try:
-            with temporary.open("wb") as stream:
-                stream.write(body)
-                if self._fsync:
-                    stream.flush()
-                    os.fsync(stream.fileno())
-            temporary.replace(self._directory / file.name)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+            self._write(file.name, body)
+        except FileNotFoundError:  # the directory: it may have come back since the start
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._write(file.name, body)
         if self._fsync:
             self._sync_directory()
         return file
+
+    def _write(self, name: str, body: bytes) -> None:
+        # Not by pathlib and open(): before caches are warm they take three times as long.
+        temporary = f"{self._directory}/{self._temporary}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                rest = memoryview(body)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                if self._fsync:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, f"{self._directory}/{name}")  # noqa: PTH104
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
     def read(self, file: SpoolFile) -> bytes | None:
         """Reads an envelope; None when it is damaged. Raises FileNotFoundError when somebody has taken it away."""
@@ -100,7 +112,8 @@ class SpoolFiles:
 
     def remove(self, file: SpoolFile) -> None:
         """Removes an envelope; it may be gone already."""
-        (self._directory / file.name).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._directory}/{file.name}")  # noqa: PTH108
 
     def set_aside(self, name: str) -> None:
         """Moves a file out of the way for a person to look at; the oldest of too many are deleted.

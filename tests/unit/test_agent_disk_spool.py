@@ -146,6 +146,42 @@ def test_a_file_that_somebody_else_has_sent_is_skipped(start, directory):
     assert second.drops[DropReason.MISSING] == second.dropped == 1
 
 
+def test_the_newest_is_sent_without_being_read_back_and_is_on_disk_all_the_same(start, directory, monkeypatch):
+    spool = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFiles, "read", lambda files, file: pytest.fail(f"read back: {file}"))
+        for number in range(1, 4):
+            spool.append(b"body %d" % number)
+            assert bodies(spool) == [b"body %d" % number]
+            assert [path.read_bytes() for path in directory.glob("*.envelope")] == [b"body %d" % number]
+            spool.remove([number])
+    spool.append(b"left behind")
+
+    assert bodies(start()) == [b"left behind"]
+
+
+def test_of_envelopes_on_disk_one_body_at_most_is_kept_in_memory(start):
+    spool = start(max_bytes=10**9)
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            spool.append(os.urandom(1_000_000))
+        assert tracemalloc.get_traced_memory()[0] < 1_500_000
+        spool.remove([20])
+        assert tracemalloc.get_traced_memory()[0] < 500_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_write_that_takes_a_part_at_a_time_is_whole_in_the_end(start, monkeypatch):
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, rest: write(descriptor, rest[:3]))
+        start().append(b"ten bytes.")
+
+    assert bodies(start()) == [b"ten bytes."]
+
+
 def test_two_agents_on_one_directory_for_a_while_lose_nothing_to_the_third(start):
     start().append(b"backlog")
     one, other = start(), start()
