@@ -1,14 +1,13 @@
-"""What is usual at this time of day: a profile of 24 hours that is learnt day by day.
+"""What is usual at this time: a profile of 24 hours that is learnt day by day, and what days of the week add to it.
 
 Pure; for `streaming.py`. Hours are UTC: what matters is that they return. Arrays have shape (columns of `now`, series).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from functions.core.detectors import weekly_pattern
 from functions.core.detectors.series_state import (
     AGE,
     HOUR_COUNT,
@@ -20,24 +19,25 @@ from functions.core.detectors.series_state import (
     USUAL,
     WEEK_TIME,
     State,
+    from_upper_half,
+    upper_half,
 )
+from functions.core.detectors.weekly_pattern import Indexes
 from telemetry.layout import Floats
 
 DAY_WEIGHT = 0.2
 """How much a day counts in the profile: five days or so are remembered."""
 REACH = 3.0
-"""A day moves the profile by no more than so many spreads: what was unusual does not become the norm at once."""
+"""An hour moves the profile by no more than so many spreads: what was unusual does not become the norm at once."""
 NOISE_WEIGHT = 0.005
 NOISE_REACH = 5.0
 """A point moves the noise as if it were no further off than so many times the noise."""
 HOUR, DAY, WEEK = 3_600.0, 86_400.0, 604_800.0
 LONGEST_STEP = HOUR
+"""What passes between two points counts as seen up to here; the rest is a gap."""
 ROUNDING = 1e-6
 """A difference of less than this share of a value may come from rounding."""
-"""What passes between two points counts as seen up to here; the rest is a gap."""
 _TINY = 1e-12
-
-Indexes = np.ndarray[Any, np.dtype[np.intp]]
 
 
 def enter_hours(states: State, now: Floats, time: Floats) -> None:
@@ -52,29 +52,38 @@ def enter_hours(states: State, now: Floats, time: Floats) -> None:
     changed = np.flatnonzero(hour != before // HOUR)
     if changed.size:
         _end_hours(states, now, changed[begun[changed]])
-        at = hour[changed].astype(np.intp) % HOURS
-        now[USUAL, changed] = states["profile"][changed, at]
-        now[SPREAD, changed] = states["spread"][changed, at]
+        usual, spread = usual_at(states, changed, hour[changed].astype(np.intp))
+        now[USUAL, changed] = usual
+        now[SPREAD, changed] = spread
         now[HOUR_SUM, changed] = now[HOUR_COUNT, changed] = 0.0
     now[WEEK_TIME] = week_time
 
 
+def usual_at(states: State, series: Indexes, hour: Indexes) -> tuple[Floats, Floats]:
+    """What is usual in hours of the week for some series, and how far hours usually are from it; NaN: not known."""
+    at = hour % HOURS
+    usual = states["profile"][series, at] + weekly_pattern.offset(states, series, hour)
+    return usual, from_upper_half(states["spread"][series, at])
+
+
 def _end_hours(states: State, now: Floats, ended: Indexes) -> None:
-    """Puts the mean of an hour that has ended into the profile."""
+    """Puts the means of hours that have ended into the profile and the week."""
     if ended.size == 0:
         return
     of = now[:, ended]
-    at = (of[WEEK_TIME] // HOUR).astype(np.intp) % HOURS
+    hour = (of[WEEK_TIME] // HOUR).astype(np.intp)
+    at = hour % HOURS
     mean = of[HOUR_SUM] / np.maximum(of[HOUR_COUNT], 1.0)
     usual, spread = of[USUAL], of[SPREAD]
     first = np.isnan(usual)
     limit = REACH * (spread + of[NOISE])
-    step = mean - usual
+    step = np.clip(mean - usual, -limit, limit)
+    profile = states["profile"][ended, at].astype(np.float64)
+    states["profile"][ended, at] = np.where(first, mean, profile + DAY_WEIGHT * step)
     # Whether a single day's hour is a habit is not known: what it differs from the level by counts as uncertainty.
-    states["profile"][ended, at] = np.where(first, mean, usual + DAY_WEIGHT * np.clip(step, -limit, limit))
-    states["spread"][ended, at] = np.where(
-        first, np.abs(mean - of[LEVEL]), spread + DAY_WEIGHT * (np.minimum(np.abs(step), limit) - spread)
-    )
+    settled = spread + DAY_WEIGHT * (np.abs(step) - spread)
+    states["spread"][ended, at] = upper_half(np.where(first, np.abs(mean - of[LEVEL]), settled))
+    weekly_pattern.learn(states, ended, hour, np.where(first, 0.0, step))
 
 
 def residual(now: Floats, x: Floats, jump: Floats, level_weight: Floats | float) -> Floats:
@@ -86,16 +95,21 @@ def residual(now: Floats, x: Floats, jump: Floats, level_weight: Floats | float)
     now[HOUR_COUNT] += 1.0
     noise = now[NOISE]
     distance: Floats = x - now[USUAL]
-    unit = now[SPREAD] + noise
-    unit += ROUNDING * np.abs(now[USUAL])
-    unit += _TINY
     off = np.abs(distance)
     np.minimum(off, np.where(noise > 0.0, NOISE_REACH * noise + _TINY, np.inf), out=off)
     settled = noise + NOISE_WEIGHT * (off - noise)
-    distance /= unit
+    distance /= unit(now)
     unknown = np.isnan(distance)
     if unknown.any():
         settled = np.where(unknown, noise + level_weight * (jump - noise), settled)
         distance[unknown] = 0.0
     now[NOISE] = settled
     return distance
+
+
+def unit(now: Floats) -> Floats:
+    """How far values usually are from what is usual: what residuals are measured in."""
+    usually: Floats = now[SPREAD] + now[NOISE]
+    usually += ROUNDING * np.abs(now[USUAL])
+    usually += _TINY
+    return usually

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from telemetry.layout import Floats
+
 SIDE_NAMES = (
     "value",
     "smooth 5",
@@ -58,24 +60,31 @@ COLUMNS = SCALE.stop
 FAST, SLOW = 15, 7
 """Peaks remembered per side, the one that has just been seen included, and the one that has to prove itself first."""
 HOURS = 24
+"""Of the daily profile."""
+WEEKDAYS, PARTS = 7, 6
+"""Of the weekly pattern: parts of four hours."""
 
 State = np.ndarray[Any, np.dtype[np.void]]
 """Records of dtype SERIES, one per series."""
+Halves = np.ndarray[Any, np.dtype[np.uint16]]
 
 SERIES = np.dtype(
     [
         ("now", "<f4", COLUMNS),
         ("profile", "<f4", HOURS),
-        ("spread", "<f4", HOURS),
+        ("spread", "<u2", HOURS),
+        ("week", "<i1", (WEEKDAYS, PARTS)),
+        ("week_unit", "<f4"),
         ("held", "<f4", SIDES),
         ("below_fast", "<f2", (SIDES, FAST - 1)),
         ("below_slow", "<f2", (SIDES, SLOW - 1)),
         ("held_episodes", "<u1", SIDES),
         ("held_blocks", "<u1", SIDES),
         ("quiet_blocks", "<u1", SIDES),
+        ("reserved", "<u1", 1),
     ]
 )
-"""Everything of one series."""
+"""Everything of one series. `spread` is the upper half of a float's bits, see `upper_half`."""
 
 VERSION = 1
 _MAGIC = b"DMD" + bytes([VERSION])
@@ -95,12 +104,22 @@ def new_states(count: int) -> State:
     now[:, QUIET] = np.inf
     now[:, PEAK] = now[:, HIGHEST] = -np.inf
     now[:, SCALE] = 1.0
-    for field in ("profile", "spread"):
-        states[field] = np.nan
+    states["profile"] = np.nan
+    states["spread"] = upper_half(np.full(1, np.nan))
     for field in ("below_fast", "below_slow"):
         states[field] = np.inf
     states["held"] = -np.inf
     return states
+
+
+def upper_half(values: Floats) -> Halves:
+    """Numbers to three digits, in two bytes: a float's sign, exponent and first seven bits (bfloat16), rounded."""
+    return ((values.astype(np.float32).view(np.uint32) + 0x8000) >> 16).astype(np.uint16)
+
+
+def from_upper_half(halves: Halves) -> Floats:
+    """What `upper_half` stored."""
+    return (halves.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
 
 
 def encode_states(states: State) -> bytes:

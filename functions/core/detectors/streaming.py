@@ -24,6 +24,7 @@ from functions.core.detectors.series_state import (
     CHANGING,
     COUNT,
     EXPECTED,
+    FAST,
     HIGHEST,
     LEVEL,
     NEWS,
@@ -46,13 +47,16 @@ SPANS = np.array([5.0, 20.0, 80.0])
 """Points that the smoothings remember."""
 RESIDUAL_SPANS = np.array([5.0, 20.0])
 ACTIVITY_SPAN = 20.0
+SMOOTH_WEIGHT = (2.0 / (SPANS + 1.0))[:, None]
+RESIDUAL_WEIGHT = (2.0 / (RESIDUAL_SPANS + 1.0))[:, None]
+ACTIVITY_WEIGHT = 2.0 / (ACTIVITY_SPAN + 1.0)
 LEVEL_WEIGHT = 0.01
 BLOCK = 8
 """Points of which the highest is one peak: neighbours are not independent."""
 WARM_UP = 150
 """Points before a side says anything; sides of the daily residual count theirs from the second day on."""
-PEAKS_PER_SCALE = 2.3
-"""A scale is so many times the decay of an exponential tail: the mean of 1 + 1/2 + ... + 1/k, k < FAST."""
+DECAYS_PER_SCALE = float(np.mean(np.cumsum(1.0 / np.arange(1, FAST))))
+"""A scale is so many decays of an exponential tail: the mean of 1 + 1/2 + ... + 1/k over k < FAST."""
 THRESHOLD = 1.2
 """Evidence that makes an alarm. docs/detection.md gives the rate of alarms on healthy series."""
 INCIDENT = 60
@@ -68,8 +72,6 @@ HALF = 3.0
 """Weight of evidence with a score of 0.5."""
 LIMIT = 1e18
 """Values beyond are no measurements: no metric of a machine is greater."""
-_SMOOTH_WEIGHT = (2.0 / (SPANS + 1.0))[:, None]
-_RESIDUAL_WEIGHT = (2.0 / (RESIDUAL_SPANS + 1.0))[:, None]
 _YOUNG = max(WARM_UP, 1.0 / LEVEL_WEIGHT)
 
 
@@ -82,6 +84,8 @@ class Verdict(NamedTuple):
     """Against the point being usual; an alarm needs THRESHOLD."""
     alarm: Flags
     """Whether an incident begins with this point."""
+    by_side: Floats
+    """The evidence side by side, (series, sides) in the order of SIDE_NAMES: which view is surprised."""
 
 
 def update(states: State, time: Floats, x: Floats) -> Verdict:
@@ -90,7 +94,8 @@ def update(states: State, time: Floats, x: Floats) -> Verdict:
     if known.all():
         verdict = _update(states, time, x)
     else:
-        verdict = Verdict(np.zeros(len(x)), np.zeros(len(x)), np.zeros(len(x), np.bool_))
+        nothing = np.zeros(len(x))
+        verdict = Verdict(nothing, nothing.copy(), np.zeros(len(x), np.bool_), np.zeros((len(x), SIDES)))
         at = np.flatnonzero(known)
         if at.size:
             some = states[at]
@@ -108,12 +113,13 @@ def _update(states: State, time: Floats, x: Floats) -> Verdict:
     x = x.astype(np.float32).astype(np.float64)  # as it will be remembered: what stays is no change
     sides = _views(states, now, time, x)
     fast, slow = _surprises(now, sides)
-    fast /= 1.0 + NEWS_DISCOUNT * now[NEWS]
-    evidence = np.minimum(fast, 1.0).sum(axis=0)
+    fast /= discount(now)
+    np.minimum(fast, 1.0, out=fast)
+    evidence = fast.sum(axis=0)
     alarm = _alarms(now, evidence)
     np.maximum(now[PEAK], sides, out=now[PEAK])
     columns[:, CHANGING] = now[CHANGING].T
-    return Verdict(_score(now, slow), evidence, alarm)
+    return Verdict(_score(now, slow), evidence, alarm, fast.T)
 
 
 def _views(states: State, now: Floats, time: Floats, x: Floats) -> Floats:
@@ -124,18 +130,18 @@ def _views(states: State, now: Floats, time: Floats, x: Floats) -> Floats:
         first = np.flatnonzero(count < 1.0)
         now[VALUE, first] = now[LEVEL, first] = x[first]
         now[SMOOTH, first] = x[first]
-    activity_weight, level_weight = 2.0 / (ACTIVITY_SPAN + 1.0), LEVEL_WEIGHT
+    activity_weight, level_weight = ACTIVITY_WEIGHT, LEVEL_WEIGHT
     if youngest < _YOUNG:
         activity_weight = np.maximum(activity_weight, 1.0 / np.maximum(count, 1.0))
         level_weight = np.maximum(level_weight, 1.0 / (count + 1.0))
     enter_hours(states, now, time)
     jump = np.abs(x - now[VALUE])
     now[VALUE] = x
-    now[SMOOTH] += _SMOOTH_WEIGHT * (x - now[SMOOTH])
+    now[SMOOTH] += SMOOTH_WEIGHT * (x - now[SMOOTH])
     now[ACTIVITY] += activity_weight * (jump - now[ACTIVITY])
     now[LEVEL] += level_weight * (x - now[LEVEL])
     z = residual(now, x, jump, level_weight)
-    now[RESIDUAL] += _RESIDUAL_WEIGHT * (z - now[RESIDUAL])
+    now[RESIDUAL] += RESIDUAL_WEIGHT * (z - now[RESIDUAL])
     now[EXPECTED] += ~np.isnan(now[USUAL])
     now[COUNT] += 1.0
     sides = np.empty((SIDES, x.size))
@@ -147,25 +153,34 @@ def _views(states: State, now: Floats, time: Floats, x: Floats) -> Floats:
 
 
 def _surprises(now: Floats, sides: Floats) -> Floats:
-    """How far the sides are beyond their fast and slow tails, (2, sides, series); less in a series' first week.
-
-    The first of N peaks is the highest with a chance of 1/N: the younger a series, the more it takes to be as rare.
-    """
+    """How far the sides are beyond their fast and slow tails, (2, sides, series)."""
     surprise = (sides - now[HIGHEST].reshape(2, SIDES, -1)) / now[SCALE].reshape(2, SIDES, -1)
-    age = now[AGE]
-    if age.min() < WEEK:
-        surprise -= np.log(WEEK / np.clip(age, 1.0, WEEK)) / PEAKS_PER_SCALE
-        surprise[:, ~_warm(now)] = 0.0
-    elif now[EXPECTED].min() < WARM_UP:
-        surprise[:, ~_warm(now)] = 0.0
+    young = now[AGE].min() < WEEK
+    if young:
+        surprise -= allowance(now)
+    if young or now[EXPECTED].min() < WARM_UP:
+        surprise[:, ~warm(now)] = 0.0
     np.maximum(surprise, 0.0, out=surprise)
     return surprise
 
 
-def _warm(now: Floats) -> Flags:
+def allowance(now: Floats) -> Floats:
+    """Scales that are no surprise in a series' first week.
+
+    The last of N peaks is the highest with a chance of 1/N: the younger a series, the more it takes to be as rare.
+    """
+    return np.asarray(np.log(WEEK / np.clip(now[AGE], 1.0, WEEK)) / DECAYS_PER_SCALE, dtype=np.float64)
+
+
+def discount(now: Floats) -> Floats:
+    """By what surprises are divided: the more, the more news there has been in recent blocks."""
+    return np.asarray(1.0 + NEWS_DISCOUNT * now[NEWS], dtype=np.float64)
+
+
+def warm(now: Floats) -> Flags:
     """Which sides have seen enough to be asked, (sides, series)."""
-    warm: Flags = np.where(OF_RESIDUAL[:, None], now[EXPECTED], now[COUNT]) >= WARM_UP
-    return warm
+    enough: Flags = np.where(OF_RESIDUAL[:, None], now[EXPECTED], now[COUNT]) >= WARM_UP
+    return enough
 
 
 def _alarms(now: Floats, evidence: Floats) -> Flags:
@@ -208,7 +223,7 @@ def _end_blocks(states: State) -> None:
     peaks = now[:, PEAK].astype(np.float64)
     warming = now[:, EXPECTED] < RESIDUAL_SPANS[-1]
     real = np.isfinite(peaks) & ~(OF_RESIDUAL & warming[:, None])
-    asked = real & _warm(now.T).T
+    asked = real & warm(now.T).T
     fast = fast_tails(states)
     found = np.where(asked, np.minimum(fast.surprise(peaks), 1.0), 0.0).sum(axis=1)
     now[:, NEWS] += NEWS_WEIGHT * (found - now[:, NEWS])

@@ -38,7 +38,8 @@ class Tails(NamedTuple):
 
     def surprise(self, values: Floats) -> Floats:
         """How many scales values are beyond the highest peak; 0 for what has been there before."""
-        return np.maximum((values - self.highest) / self.scale, 0.0)
+        with np.errstate(invalid="ignore"):  # a block without values has no highest: -inf beyond -inf
+            return np.maximum((values - self.highest) / self.scale, 0.0)
 
     def teach(self, peaks: Floats, where: Flags, magnitude: Floats) -> None:
         """Adds peaks, in place, where they are among the highest.
