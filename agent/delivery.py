@@ -60,14 +60,19 @@ class Delivery:
         *,
         delay: float = 0.0,
         on_progress: Callable[[], None] = lambda: None,
+        on_failure: Callable[[], None] = lambda: None,
         retry_after: Callable[[int], float] = backoff,
     ) -> None:
-        """A new envelope is sent after `delay` seconds; `on_progress` is called after every acknowledgement."""
+        """A new envelope is sent after `delay` seconds.
+
+        `on_progress` is called after every acknowledgement, `on_failure` after every attempt that failed.
+        """
         self._spool = spool
         self._publisher = publisher
         self._clock = clock
         self._delay = delay
         self._on_progress = on_progress
+        self._on_failure = on_failure
         self._retry_after = retry_after
         self._more = asyncio.Event()
         self._finishing = asyncio.Event()
@@ -146,6 +151,7 @@ class Delivery:
         else:
             self._told.add(reason)
             log.warning("publishing_failed", extra=fields)
+        self._on_failure()
 
     def _note_success(self, count: int, seconds: float) -> None:
         self.statistics.published += count

@@ -33,6 +33,10 @@ class Latencies:
         self.seconds += seconds
         self.last = seconds
 
+    def copy(self) -> Latencies:
+        """Gives one that observing does not change."""
+        return Latencies(self.buckets[:], self.seconds, self.last)
+
     def cumulative(self) -> list[int]:
         """Gives how many were at most each bound, as Prometheus counts; the last is all of them."""
         return list(accumulate(self.buckets))
@@ -52,3 +56,8 @@ class DeliveryStatistics:
     """When the last envelopes were acknowledged, by the wall clock; None before the first."""
     latencies: Latencies = field(default_factory=Latencies)
     """How long the attempts took that were acknowledged, in seconds."""
+
+    def copy(self) -> DeliveryStatistics:
+        """Gives one that delivery does not change."""
+        retried, latencies = dict(self.retried), self.latencies.copy()
+        return DeliveryStatistics(self.published, self.too_large, retried, self.last_publish_ms, latencies)

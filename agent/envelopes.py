@@ -53,6 +53,11 @@ class EnvelopeBuilder:
         self.seq = 0
         """Number of the last envelope given; 0 before the first."""
 
+    @property
+    def wanted(self) -> int:
+        """How many samples the next envelope still lacks; one at least."""
+        return self._full - len(self._samples)
+
     def add(self, sample: Sample) -> list[Envelope]:
         """Adds a sample; gives the envelopes that are complete by that, in order.
 

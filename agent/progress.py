@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agent.clock import Clock
 from agent.delivery_statistics import DeliveryStatistics
@@ -19,7 +19,7 @@ class Progress:
     """What the event loop knew at one moment. Never changed after it was made: any thread may read it."""
 
     sample_taken_at: float | None
-    """When the event loop last took a sample from the sampling thread, on the monotonic clock; None if never."""
+    """When the event loop last took samples from the sampling thread, on the monotonic clock; None if never."""
     built: int
     """Envelopes made of samples."""
     delivery: DeliveryStatistics
@@ -52,14 +52,18 @@ class ProgressReport:
         self._overflowed_at: float | None = None
         self.latest = self._look()
 
-    def sample_taken(self) -> None:
-        """Says that the event loop has taken a sample."""
+    def samples_taken(self, built: int) -> None:
+        """Says that the event loop has taken what was sampled, and how many envelopes have gone into the spool."""
         self._sample_taken_at = self._clock.monotonic()
-        self.latest = self._look()
+        self.built(built)
 
     def built(self, seq: int) -> None:
         """Says that an envelope of this number has gone into the spool."""
         self._built = seq
+        self.latest = self._look()
+
+    def failed(self) -> None:
+        """Says that an attempt to publish has failed."""
         self.latest = self._look()
 
     def acknowledged(self) -> None:
@@ -72,12 +76,11 @@ class ProgressReport:
         overflowed = sum(drops[reason] for reason in OVERFLOW)
         if overflowed > self._overflowed:
             self._overflowed, self._overflowed_at = overflowed, now
-        delivery = self._delivery
-        latencies = replace(delivery.latencies, buckets=list(delivery.latencies.buckets))
+        delivery = self._delivery.copy()
         return Progress(
             sample_taken_at=self._sample_taken_at,
             built=self._built,
-            delivery=replace(delivery, retried=dict(delivery.retried), latencies=latencies),
+            delivery=delivery,
             failed={
                 reason: count - self._retried_before[reason]
                 for reason, count in delivery.retried.items()

@@ -63,7 +63,8 @@ class Health:
                 "repairs it; if it comes back, look for collector_failed in the log and leave that collector out "
                 "(AGENT_COLLECTORS)"
             ]
-        untaken = now - (self._started if taken_at is None else taken_at)
+        # Up to the last sample: a loop that is not told of any has nothing to take.
+        untaken = snapshot.at - (self._started if taken_at is None else taken_at) if snapshot else 0.0
         if untaken > limit:
             return [
                 f"the event loop has taken no sample for {untaken:.0f} s, {limit:.0f} s are allowed: it hangs. A "

@@ -40,7 +40,7 @@ class Node:
     def sample(self, *, taken: bool = True) -> None:
         self.sampler.sample()
         if taken:
-            self.report.sample_taken()
+            self.report.samples_taken(0)
 
     def spool_envelope(self, size: int = 100) -> None:
         self.spool.append(b"x" * size)
@@ -48,7 +48,7 @@ class Node:
 
     def fail(self, reason: FailureReason) -> None:
         self.delivery.retried[reason] += 1
-        self.report.sample_taken()
+        self.report.failed()
 
     def acknowledge(self) -> None:
         self.spool.remove([each.number for each in self.spool.oldest(1000, 10**9)])
@@ -145,6 +145,22 @@ def test_an_event_loop_that_takes_no_samples_is_not_alive(ready):
     assert reason.startswith("the event loop has taken no sample for 70 s, 60 s are allowed: it hangs")
     assert "AGENT_SPOOL_DIR" in reason
     ready.sample()
+    assert ready.health.why_not_alive() == []
+
+
+def test_an_event_loop_that_is_told_of_samples_every_half_minute_is_alive(ready):
+    for number in range(30):
+        ready.clock.advance(10)
+        ready.sample(taken=number % 3 == 2)
+
+        assert ready.health.why_not_alive() == []
+
+
+def test_one_sample_that_takes_long_is_no_event_loop_that_hangs(ready):
+    ready.clock.advance(10)
+    ready.sample(taken=False)
+    ready.clock.advance(59)
+
     assert ready.health.why_not_alive() == []
 
 

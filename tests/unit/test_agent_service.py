@@ -2,18 +2,22 @@
 
 import asyncio
 import json
+import math
 import os
 import signal
+import time
 
 import pytest
 
+from agent import service as service_module
 from agent.clock import SystemClock
 from agent.collector import Reading
 from agent.envelopes import EnvelopeBuilder, Identity
+from agent.observe.health import Limits
 from agent.publisher.recording_publisher import RecordingPublisher
 from agent.sampler import Sampler
 from agent.sampling import SamplingLoop
-from agent.service import Parts, Service
+from agent.service import HAND_OVER_EVERY, Parts, Service
 from agent.spool.memory_spool import MemorySpool
 from agent.status_file import StatusFile
 from telemetry.envelope import decode
@@ -87,6 +91,66 @@ async def test_a_signal_sends_at_once_what_would_have_waited(parts):
 
     (raw,) = parts.publisher.acknowledged
     assert len(decode(raw).time) == parts.sampler.statistics["load"].runs >= 5
+
+
+async def test_the_event_loop_is_woken_once_per_envelope(parts, monkeypatch):
+    parts.builder._full = 5
+    service = Service(parts, "0123456789ab")
+    taken = []
+    take = service._take
+    monkeypatch.setattr(service, "_take", lambda: (taken.append(len(service._sampled)), take()))
+
+    await run_until(service, lambda: parts.builder.seq >= 4)
+
+    assert sum(count > 0 for count in taken) <= parts.builder.seq  # of five samples each
+
+
+async def test_samples_that_fill_no_envelope_are_handed_over_before_the_loop_seems_to_hang(parts, monkeypatch):
+    parts.builder._full = 1000
+    monkeypatch.setattr(service_module, "HAND_OVER_EVERY", 5 * INTERVAL)
+    service = Service(parts, "0123456789ab")
+    seen: set[float | None] = set()
+
+    def three_times() -> bool:
+        seen.add(service.progress.sample_taken_at)
+        return len(seen - {None}) >= 3
+
+    await run_until(service, three_times)
+
+    first, second, *_ = sorted(seen - {None})
+    assert second - first + 0.005 >= 5 * INTERVAL
+    assert parts.sampler.statistics["load"].runs >= 10
+
+
+def test_the_loop_is_told_of_samples_long_before_health_thinks_that_it_hangs():
+    for interval in (1.0, 10.0, 16.0, 20.0, 29.0, 60.0, 300.0):
+        seldom = interval * max(1, math.ceil(HAND_OVER_EVERY / interval))
+        assert seldom <= Limits.of(interval, 3600.0, 0.0).sample * 2 / 3
+
+
+async def test_an_event_loop_that_was_held_up_takes_every_sample(parts):
+    service = Service(parts, "0123456789ab")
+    running = asyncio.create_task(service.run())
+    await until(lambda: parts.builder.seq >= 1)
+    time.sleep(10 * INTERVAL)  # holds it up
+    await until(lambda: parts.builder.seq >= 5)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, 10)
+
+    envelopes = [decode(raw) for raw in parts.publisher.acknowledged]
+    assert sum(len(each.time) for each in envelopes) == parts.sampler.statistics["load"].runs
+    assert {len(each.time) for each in envelopes[:-1]} == {2}
+
+
+async def test_a_failed_attempt_is_told_at_once(parts):
+    parts.publisher.down = True
+    parts.builder._full = 2
+    service = Service(parts, "0123456789ab")
+    failed = []
+
+    await run_until(service, lambda: failed.append(dict(service.progress.failed)) or failed[-1])
+
+    assert sum(failed[-1].values()) == 1
 
 
 async def test_a_publisher_that_hangs_neither_stops_sampling_nor_the_end(parts):
