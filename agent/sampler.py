@@ -50,8 +50,7 @@ class CollectorStatistics(NamedTuple):
     """Why the last run failed; None when it did not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """All there is to know about one sample. Never changed after it was made: any thread may read it."""
 
     time: int
@@ -170,8 +169,7 @@ def time_limit(interval: float) -> float:
     return min(5.0, max(0.5, interval / 2))
 
 
-@dataclass(frozen=True, slots=True)
-class _Collected:
+class _Collected(NamedTuple):
     """A collector's readings and when, on the monotonic clock, it began to read them."""
 
     at: float
