@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.chain import chain_figures
 from bench.core import CoreJob, core_seconds_per_sample
+from bench.detect import detect_figures
 from bench.duckdb_rival import differences, rival
 from bench.figures import RESULTS, Figures
 from bench.naive_rival import naive_seconds_per_sample
@@ -28,6 +29,7 @@ def main() -> int:
     options = parser.parse_args()
     figures = Figures()
     _wire(figures)
+    detect_figures(figures)
     agree = _core(figures, SAMPLES // 4 if options.quick else SAMPLES)
     if not options.skip_chain:
         chain_figures(figures, quick=options.quick)

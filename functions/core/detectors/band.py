@@ -12,6 +12,8 @@ from functions.core.detectors.series_state import (
     COUNT,
     EXPECTED,
     HIGHEST,
+    JUMP,
+    LOW,
     RESIDUAL,
     SCALE,
     SIDES,
@@ -54,7 +56,7 @@ def band(states: State, time: Floats) -> Band:
     share = THRESHOLD / SIDES * discount(now) + allowance(now)
     most = now[HIGHEST][:SIDES] + share * now[SCALE][:SIDES]
     most[~warm(now)] = np.inf
-    up, low = most[:8], most[8:]
+    up, low = most[: LOW.start], most[LOW]
     known = ~np.isnan(now[USUAL])
     usual, units = np.where(known, now[USUAL], 0.0), np.where(known, unit(now), 1.0)
 
@@ -63,7 +65,7 @@ def band(states: State, time: Floats) -> Band:
         return smooth + (limit - smooth) / weight
 
     smooth, residual = now[SMOOTH], now[RESIDUAL]
-    jump = np.minimum(up[7], reached(now[ACTIVITY], up[ACTIVITY], ACTIVITY_WEIGHT))
+    jump = np.minimum(up[JUMP], reached(now[ACTIVITY], up[ACTIVITY], ACTIVITY_WEIGHT))
     upper = np.minimum(up[0], now[VALUE] + jump)
     upper = np.minimum(upper, reached(smooth, up[SMOOTH], SMOOTH_WEIGHT).min(axis=0))
     upper = np.minimum(upper, usual + units * reached(residual, up[RESIDUAL], RESIDUAL_WEIGHT).min(axis=0))

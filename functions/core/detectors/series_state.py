@@ -36,6 +36,8 @@ OF_CHANGE = np.array([name in ("activity", "jump") for name in SIDE_NAMES])
 
 VALUE, SMOOTH, ACTIVITY, RESIDUAL = 0, slice(1, 4), 4, slice(5, 7)
 """The first sides, as they were at the last point."""
+JUMP, LOW = 7, slice(8, 11)
+"""The other sides: sides only, not columns."""
 LEVEL, NOISE = 7, 8
 USUAL, SPREAD = 9, 10
 """Of the hour that runs, from the profile; NaN on the first day."""

@@ -26,7 +26,9 @@ from functions.core.detectors.series_state import (
     EXPECTED,
     FAST,
     HIGHEST,
+    JUMP,
     LEVEL,
+    LOW,
     NEWS,
     OF_CHANGE,
     OF_RESIDUAL,
@@ -89,8 +91,11 @@ class Verdict(NamedTuple):
 
 
 def update(states: State, time: Floats, x: Floats) -> Verdict:
-    """Scores points (epoch seconds, values), then learns them, in place. NaN, and values beyond LIMIT, are missing."""
-    known = np.abs(x) <= LIMIT
+    """Scores points (epoch seconds, values), then learns them, in place.
+
+    Values that are NaN or beyond LIMIT, or have no time, are missing: score 0, nothing learnt.
+    """
+    known = (np.abs(x) <= LIMIT) & np.isfinite(time)
     if known.all():
         verdict = _update(states, time, x)
     else:
@@ -145,10 +150,10 @@ def _views(states: State, now: Floats, time: Floats, x: Floats) -> Floats:
     now[EXPECTED] += ~np.isnan(now[USUAL])
     now[COUNT] += 1.0
     sides = np.empty((SIDES, x.size))
-    sides[:7] = now[:7]
-    sides[7] = jump
-    np.negative(now[SMOOTH.start], out=sides[8])
-    np.negative(now[RESIDUAL], out=sides[9:])
+    sides[:JUMP] = now[:JUMP]
+    sides[JUMP] = jump
+    np.negative(now[SMOOTH.start], out=sides[LOW.start])
+    np.negative(now[RESIDUAL], out=sides[LOW.start + 1 :])
     return sides
 
 
@@ -228,13 +233,14 @@ def _end_blocks(states: State) -> None:
     found = np.where(asked, np.minimum(fast.surprise(peaks), 1.0), 0.0).sum(axis=1)
     now[:, NEWS] += NEWS_WEIGHT * (found - now[:, NEWS])
     magnitude = np.where(OF_RESIDUAL, 1.0, np.where(OF_CHANGE, np.abs(now[:, LEVEL])[:, None], 0.0))
-    fast.teach(peaks, real, magnitude)
-    _teach_slow(states, peaks, real, asked, magnitude)
+    still = peaks[:, JUMP] <= 0.0
+    fast.teach(peaks, real, magnitude, still)
+    _teach_slow(states, peaks, real, asked, magnitude, still)
     now[:, PEAK] = -np.inf
     now[:, BLOCK_POINTS] = 0.0
 
 
-def _teach_slow(states: State, peaks: Floats, real: Flags, asked: Flags, magnitude: Floats) -> None:
+def _teach_slow(states: State, peaks: Floats, real: Flags, asked: Flags, magnitude: Floats, still: Flags) -> None:
     """Holds back peaks that are unusual until they are normal."""
     slow = slow_tails(states)
     unusual = asked & (slow.surprise(peaks) > HELD_FROM)
@@ -245,11 +251,11 @@ def _teach_slow(states: State, peaks: Floats, real: Flags, asked: Flags, magnitu
         held[unusual] = np.maximum(held, peaks)[unusual]
         blocks += unusual & (blocks < 255)
         normal_now = unusual & ((episodes >= EPISODES) | (blocks > LONGEST_EPISODE))
-        slow.teach(np.where(normal_now, held, peaks), real & (~unusual | normal_now), magnitude)
+        slow.teach(np.where(normal_now, held, peaks), real & (~unusual | normal_now), magnitude, still)
         held[normal_now] = -np.inf
         episodes[normal_now] = 0
     else:
-        slow.teach(peaks, real, magnitude)
+        slow.teach(peaks, real, magnitude, still)
     quiet += quiet < 2
     quiet[unusual] = 0
     blocks[quiet >= 2] = 0

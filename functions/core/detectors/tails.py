@@ -41,12 +41,13 @@ class Tails(NamedTuple):
         with np.errstate(invalid="ignore"):  # a block without values has no highest: -inf beyond -inf
             return np.maximum((values - self.highest) / self.scale, 0.0)
 
-    def teach(self, peaks: Floats, where: Flags, magnitude: Floats) -> None:
+    def teach(self, peaks: Floats, where: Flags, magnitude: Floats, still: Flags) -> None:
         """Adds peaks, in place, where they are among the highest.
 
-        `magnitude`: of what a peak is a part or a change of, where that is more than the peak.
+        `magnitude`: of what a peak is a part or a change of, where that is more than the peak. `still`: series that
+        have not moved; what they say is nothing new, so a higher peak takes the place of the highest.
         """
-        lowest = self.highest - self.below[:, :, -1].astype(np.float64) * self.scale
+        lowest = np.where(still[:, None], self.highest, self.highest - self.below[:, :, -1] * self.scale)
         at = np.nonzero(where & (peaks > lowest))
         if at[0].size == 0:
             return
@@ -54,7 +55,7 @@ class Tails(NamedTuple):
         scale = self.scale[at].astype(np.float64)
         below = self.below[at].astype(np.float64)
         tops = np.empty((highest.size, below.shape[1] + 2))
-        tops[:, 0] = highest
+        tops[:, 0] = np.where(still[at[0]], -np.inf, highest)
         tops[:, 1:-1] = highest[:, None] - below * scale[:, None]
         reach = np.where(np.isfinite(tops[:, FEWEST - 1]), highest + REACH * scale, np.inf)
         tops[:, -1] = np.minimum(peaks[at], reach)
