@@ -305,6 +305,7 @@ def test_the_strict_parser_takes_what_this_machine_has(agent):
 
 def test_nonsense_and_crowds_neither_stop_samples_nor_grow_the_agent(agent):
     chance = random.Random(20_261_123)
+    agent.wait_for_status(lambda status: status["published"] >= 2, "the libraries that publish to be loaded")
     for _ in range(50):
         agent.get("/metrics", OPENMETRICS)
     process = psutil.Process(agent.process.pid)
