@@ -13,6 +13,7 @@ from functions.core.detectors.series_state import (
     EXPECTED,
     HIGHEST,
     JUMP,
+    LEARNT,
     LOW,
     RESIDUAL,
     SCALE,
@@ -65,11 +66,12 @@ def band(states: State, time: Floats) -> Band:
         return smooth + (limit - smooth) / weight
 
     smooth, residual = now[SMOOTH], now[RESIDUAL]
-    jump = np.minimum(up[JUMP], reached(now[ACTIVITY], up[ACTIVITY], ACTIVITY_WEIGHT))
-    upper = np.minimum(up[0], now[VALUE] + jump)
+    move = reached(now[ACTIVITY], up[ACTIVITY], ACTIVITY_WEIGHT)
+    upper = np.minimum(up[0], np.minimum(now[VALUE] + up[JUMP], now[LEARNT] + move))
     upper = np.minimum(upper, reached(smooth, up[SMOOTH], SMOOTH_WEIGHT).min(axis=0))
     upper = np.minimum(upper, usual + units * reached(residual, up[RESIDUAL], RESIDUAL_WEIGHT).min(axis=0))
-    lower = np.maximum(reached(smooth[0], -low[0], SMOOTH_WEIGHT[0]), now[VALUE] - jump)
+    lower = np.maximum(now[VALUE] - up[JUMP], now[LEARNT] - move)
+    lower = np.maximum(lower, reached(smooth[0], -low[0], SMOOTH_WEIGHT[0]))
     lower = np.maximum(lower, usual + units * reached(residual, -low[1:], RESIDUAL_WEIGHT).max(axis=0))
     apart = lower > upper
     lower[apart] = upper[apart] = (lower[apart] + upper[apart]) / 2.0

@@ -50,7 +50,9 @@ QUIET, BLOCK_POINTS = 17, 18
 """Points since there was evidence; in the block that runs."""
 NEWS = 19
 """Evidence there was in recent blocks, on average."""
-PEAK = slice(20, 20 + SIDES)
+BEFORE, LEARNT = 20, 21
+"""The value two points ago; the last value as it was learnt, see `learnable` in `streaming.py`."""
+PEAK = slice(22, 22 + SIDES)
 """Highest of the block that runs, per side; -inf: nothing yet."""
 CHANGING = slice(0, PEAK.stop)
 """What a point changes; the rest changes with a block."""

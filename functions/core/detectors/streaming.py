@@ -20,6 +20,7 @@ from functions.core.detectors.daily_profile import DAY, WEEK, enter_hours, resid
 from functions.core.detectors.series_state import (
     ACTIVITY,
     AGE,
+    BEFORE,
     BLOCK_POINTS,
     CHANGING,
     COUNT,
@@ -27,6 +28,7 @@ from functions.core.detectors.series_state import (
     FAST,
     HIGHEST,
     JUMP,
+    LEARNT,
     LEVEL,
     LOW,
     NEWS,
@@ -72,6 +74,8 @@ NEWS_DISCOUNT = 5.0
 """A series that brings something new all the time, as a counter or a random walk does, has to bring more of it."""
 HALF = 3.0
 """Weight of evidence with a score of 0.5."""
+GLITCH = 20.0
+"""Scales beyond the highest value, the lowest and the median of the last three, from where on one is cut off."""
 LIMIT = 1e18
 """Values beyond are no measurements: no metric of a machine is greater."""
 _YOUNG = max(WARM_UP, 1.0 / LEVEL_WEIGHT)
@@ -133,7 +137,7 @@ def _views(states: State, now: Floats, time: Floats, x: Floats) -> Floats:
     youngest = count.min()
     if youngest < 1.0:
         first = np.flatnonzero(count < 1.0)
-        now[VALUE, first] = now[LEVEL, first] = x[first]
+        now[[[VALUE], [BEFORE], [LEARNT], [LEVEL]], first] = x[first]
         now[SMOOTH, first] = x[first]
     activity_weight, level_weight = ACTIVITY_WEIGHT, LEVEL_WEIGHT
     if youngest < _YOUNG:
@@ -141,11 +145,13 @@ def _views(states: State, now: Floats, time: Floats, x: Floats) -> Floats:
         level_weight = np.maximum(level_weight, 1.0 / (count + 1.0))
     enter_hours(states, now, time)
     jump = np.abs(x - now[VALUE])
-    now[VALUE] = x
-    now[SMOOTH] += SMOOTH_WEIGHT * (x - now[SMOOTH])
-    now[ACTIVITY] += activity_weight * (jump - now[ACTIVITY])
-    now[LEVEL] += level_weight * (x - now[LEVEL])
-    z = residual(now, x, jump, level_weight)
+    learnt = _learnable(now, x)
+    move = np.abs(learnt - now[LEARNT])
+    now[BEFORE], now[VALUE], now[LEARNT] = now[VALUE], x, learnt
+    now[SMOOTH] += SMOOTH_WEIGHT * (learnt - now[SMOOTH])
+    now[ACTIVITY] += activity_weight * (move - now[ACTIVITY])
+    now[LEVEL] += level_weight * (learnt - now[LEVEL])
+    z = residual(now, learnt, move, level_weight)
     now[RESIDUAL] += RESIDUAL_WEIGHT * (z - now[RESIDUAL])
     now[EXPECTED] += ~np.isnan(now[USUAL])
     now[COUNT] += 1.0
@@ -155,6 +161,20 @@ def _views(states: State, now: Floats, time: Floats, x: Floats) -> Floats:
     np.negative(now[SMOOTH.start], out=sides[LOW.start])
     np.negative(now[RESIDUAL], out=sides[LOW.start + 1 :])
     return sides
+
+
+def _learnable(now: Floats, x: Floats) -> Floats:
+    """Values as they are learnt: a single one far beyond everything known is taken for a glitch and cut off.
+
+    What lasts is in the median of the last three values; a glitch never is.
+    """
+    one, other = now[BEFORE], now[VALUE]
+    median = np.maximum(np.minimum(one, other), np.minimum(np.maximum(one, other), x))
+    margin = GLITCH * now[SCALE.start]
+    most = np.maximum(median, now[HIGHEST.start]) + margin
+    least = np.minimum(median, -now[HIGHEST.start + LOW.start]) - margin
+    learnable: Floats = np.maximum(np.minimum(x, most), least)
+    return learnable
 
 
 def _surprises(now: Floats, sides: Floats) -> Floats:
