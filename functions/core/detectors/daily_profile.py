@@ -11,7 +11,7 @@ from functions.core.detectors import weekly_pattern
 from functions.core.detectors.series_state import (
     AGE,
     HOUR_COUNT,
-    HOUR_SUM,
+    HOUR_MEAN,
     HOURS,
     LEVEL,
     NOISE,
@@ -42,7 +42,7 @@ _TINY = 1e-12
 
 def enter_hours(states: State, now: Floats, time: Floats) -> None:
     """Moves on to the hours the points (epoch seconds) are in: ends those they were in, says what is usual now."""
-    week_time = time % WEEK
+    week_time = np.floor(time) % WEEK  # whole seconds are exact as they are stored
     before = now[WEEK_TIME]
     begun = before >= 0
     step = (week_time - before) % WEEK
@@ -55,7 +55,7 @@ def enter_hours(states: State, now: Floats, time: Floats) -> None:
         usual, spread = usual_at(states, changed, hour[changed].astype(np.intp))
         now[USUAL, changed] = usual
         now[SPREAD, changed] = spread
-        now[HOUR_SUM, changed] = now[HOUR_COUNT, changed] = 0.0
+        now[HOUR_MEAN, changed] = now[HOUR_COUNT, changed] = 0.0
     now[WEEK_TIME] = week_time
 
 
@@ -73,7 +73,7 @@ def _end_hours(states: State, now: Floats, ended: Indexes) -> None:
     of = now[:, ended]
     hour = (of[WEEK_TIME] // HOUR).astype(np.intp)
     at = hour % HOURS
-    mean = of[HOUR_SUM] / np.maximum(of[HOUR_COUNT], 1.0)
+    mean = of[HOUR_MEAN]
     usual, spread = of[USUAL], of[SPREAD]
     first = np.isnan(usual)
     limit = REACH * (spread + of[NOISE])
@@ -91,8 +91,8 @@ def residual(now: Floats, x: Floats, jump: Floats, level_weight: Floats | float)
 
     Learns the noise: how far values are from what is usual within an hour, at first from one point to the next.
     """
-    now[HOUR_SUM] += x
     now[HOUR_COUNT] += 1.0
+    now[HOUR_MEAN] += (x - now[HOUR_MEAN]) / now[HOUR_COUNT]
     noise = now[NOISE]
     distance: Floats = x - now[USUAL]
     off = np.abs(distance)

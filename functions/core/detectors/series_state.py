@@ -45,7 +45,8 @@ COUNT, EXPECTED = 11, 12
 """Points known; those of them for which something was expected."""
 WEEK_TIME, AGE = 13, 14
 """Seconds: of the last point, in its week (-1: none yet); seen, without gaps."""
-HOUR_SUM, HOUR_COUNT = 15, 16
+HOUR_MEAN, HOUR_COUNT = 15, 16
+"""Of the points of the hour that runs."""
 QUIET, BLOCK_POINTS = 17, 18
 """Points since there was evidence; in the block that runs."""
 NEWS = 19

@@ -1,0 +1,185 @@
+"""Whatever comes in: no exception, no score that is no number, and ordinary anomalies are seen again afterwards."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from functions.core.detectors.band import band
+from functions.core.detectors.series_state import SERIES, SIDES, new_states
+from functions.core.detectors.streaming import LIMIT, update
+
+START = 1.7e9
+VALUES = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.floats(-100, 100),
+    st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.inf, 1e308, -1e308, LIMIT, -LIMIT, 1e-308, 1e17, -1e17]),
+)
+TIMES = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.floats(1.7e9, 1.8e9), st.floats(-1e12, 1e12))
+
+
+def assert_sound(verdict, states, x):
+    count = len(x)
+    assert verdict.score.shape == verdict.evidence.shape == verdict.alarm.shape == (count,)
+    assert verdict.by_side.shape == (count, SIDES)
+    assert np.all((verdict.score >= 0) & (verdict.score <= 1))
+    assert np.all((verdict.evidence >= 0) & (verdict.evidence <= SIDES))
+    assert np.allclose(verdict.by_side.sum(axis=1), verdict.evidence)
+    assert not verdict.alarm[~np.isfinite(x)].any()
+    assert not verdict.score[~np.isfinite(x)].any()
+
+
+def run(values, times=None, step=60.0):
+    """All verdicts on one series: (score, evidence, alarm) per point."""
+    states, found = new_states(1), []
+    for point, value in enumerate(values):
+        x = np.array([value], dtype=np.float64)
+        time = START + step * point if times is None else times[point]
+        verdict = update(states, np.array([time]), x)
+        assert_sound(verdict, states, x)
+        found.append((verdict.score[0], verdict.evidence[0], bool(verdict.alarm[0])))
+    score, evidence, alarm = (np.array(one) for one in zip(*found, strict=True))
+    return score, evidence, alarm, states
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(TIMES, VALUES, VALUES), min_size=1, max_size=60), st.booleans())
+def test_no_times_and_no_values_raise_or_give_a_score_that_is_no_number(points, learnt_before):
+    states = new_states(2)
+    if learnt_before:
+        random = np.random.default_rng(0)
+        for point in range(500):
+            update(states, np.full(2, START + 600.0 * point), random.normal(size=2))
+
+    for time, one, other in points:
+        x = np.array([one, other])
+        assert_sound(update(states, np.full(2, time), x), states, x)
+        if np.isfinite(time):
+            ends = band(states, np.full(2, time))
+            assert not np.isnan(ends.lower).any() and not np.isnan(ends.upper).any()
+            assert np.all(ends.lower <= ends.upper)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(VALUES, min_size=1, max_size=8), st.integers(1, 90))
+def test_patterns_that_repeat_for_long_raise_nothing(pattern, stay):
+    values = np.tile(np.repeat(pattern, stay), 400 // (len(pattern) * stay) + 2)[:900]
+
+    run(values, step=300.0)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.7, 0.1, 1e-300, 1e15, LIMIT])
+def test_constant_series_have_no_score_and_no_alarm(value):
+    score, evidence, alarm, _ = run([value] * 2_500)
+
+    assert score.max() == evidence.max() == 0.0
+    assert not alarm.any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e308, -1e308])
+def test_series_without_a_measurement_learn_nothing(value):
+    score, _, alarm, states = run([value] * 500)
+
+    fresh = new_states(1)
+    states["now"][0, 18] = fresh["now"][0, 18]  # points of the block that runs
+    states["quiet_blocks"] = 0
+    assert states.tobytes() == fresh.tobytes()
+    assert score.max() == 0.0 and not alarm.any()
+
+
+def test_every_other_value_missing_is_as_good_as_half_the_points():
+    random = np.random.default_rng(3)
+    values = random.normal(size=4_000)
+    values[1::2] = np.nan
+    values[3_000:3_040:2] += 12.0
+
+    _, _, alarm, _ = run(values)
+
+    assert alarm[3_000:3_010].any()
+    assert alarm.sum() <= 4
+
+
+GLITCHES = [1e308, -1e308, np.inf, 1e17, 1e12, 1e6, 1_000.0]
+
+
+@pytest.mark.parametrize("glitch", GLITCHES)
+def test_100_points_after_a_glitch_ordinary_anomalies_are_seen_again(glitch):
+    series, at = 16, 3_000
+    random = np.random.default_rng(7)
+    x = 10.0 + random.normal(size=(at + 130, series))
+    x[at] = glitch
+    x[at + 101 : at + 121] += 10.0
+    states, seen, told = new_states(series), np.zeros(series, bool), np.zeros(series, bool)
+
+    for point, values in enumerate(x):
+        verdict = update(states, np.full(series, START + 60.0 * point), values)
+        if point == at:
+            told = verdict.alarm
+        if at + 101 <= point < at + 121:
+            seen |= verdict.alarm
+
+    assert seen.all()
+    assert told.all() == (abs(glitch) <= LIMIT)
+
+
+def test_time_that_goes_backwards_raises_nothing_and_ages_no_series():
+    random = np.random.default_rng(2)
+    values = random.normal(size=1_500)
+
+    _, _, alarm, states = run(values, times=START - 60.0 * np.arange(1_500))
+
+    assert states["now"][0, 14] == 0.0
+    assert not alarm.any()
+
+
+def test_times_that_stand_still_or_jump_to_and_fro_raise_no_alarm():
+    random = np.random.default_rng(2)
+    values = random.normal(size=3_000)
+    still = np.full(3_000, START)
+    fro = START + 60.0 * np.arange(3_000) - 600.0 * (np.arange(3_000) % 2)
+
+    assert not run(values, times=still)[2].any()
+    assert run(values, times=fro)[2].sum() <= 3
+
+
+def test_a_gap_of_a_week_is_no_anomaly_and_what_was_learnt_before_counts_after_it():
+    random = np.random.default_rng(4)
+    hours = np.arange(8_000) * 300.0 / 3_600.0
+    values = 10.0 + 3.0 * np.sin(hours / 24.0 * 2 * np.pi) + 0.3 * random.normal(size=8_000)
+    times = START + 300.0 * np.arange(8_000)
+    times[6_000:] += 7 * 86_400.0
+    values[7_000:7_024] += 6.0
+
+    _, _, alarm, _ = run(values, times=times)
+
+    assert not alarm[6_000:6_500].any()
+    assert alarm[7_000:7_012].any()
+
+
+def test_a_series_that_is_missing_in_a_batch_does_not_change_the_others():
+    random = np.random.default_rng(5)
+    x = random.normal(size=(1_000, 3))
+    alone, together = new_states(2), new_states(3)
+    holes = random.random(1_000) < 0.5
+
+    for point in range(1_000):
+        time = START + 60.0 * point
+        row = x[point].copy()
+        row[1] = np.nan if holes[point] else row[1]
+        found = update(together, np.full(3, time), row)
+        expected = update(alone, np.full(2, time), x[point, [0, 2]])
+        assert np.array_equal(found.score[[0, 2]], expected.score)
+        assert np.array_equal(found.alarm[[0, 2]], expected.alarm)
+
+    assert together[[0, 2]].tobytes() == alone.tobytes()
+
+
+def test_states_hold_no_number_that_is_none_after_the_worst_values():
+    random = np.random.default_rng(6)
+    values = random.choice([1e18, -1e18, 1e-300, 0.0, np.nan, 1e308, 5.0], size=3_000)
+
+    _, _, _, states = run(values, step=300.0)
+
+    assert not np.isnan(states["now"]).any()
+    assert not np.isinf(states["now"][:, 42:]).any()
+    assert states.dtype == SERIES
