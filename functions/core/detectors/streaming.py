@@ -171,6 +171,8 @@ def _learnable(now: Floats, x: Floats) -> Floats:
     one, other = now[BEFORE], now[VALUE]
     median = np.maximum(np.minimum(one, other), np.minimum(np.maximum(one, other), x))
     margin = GLITCH * now[SCALE.start]
+    if now[COUNT].min() < BLOCK:
+        margin[now[COUNT] < BLOCK] = np.inf  # there is no scale yet
     most = np.maximum(median, now[HIGHEST.start]) + margin
     least = np.minimum(median, -now[HIGHEST.start + LOW.start]) - margin
     learnable: Floats = np.maximum(np.minimum(x, most), least)
