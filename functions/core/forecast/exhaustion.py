@@ -1,0 +1,229 @@
+"""Foresees when a level (used share of a disk, of memory, of open files) reaches its limit. Pure, streaming.
+
+Vectorised over series; one call is one point of each: its lowest and highest level within 15 minutes. What the method
+rests on: logs that are rotated, images and garbage that are collected never rise above their old peaks, a leak does. So
+only growth beyond the highest level of the week counts, or growth at a speed this series never had before. It is looked
+at over several ages at once, from an hour to two days, by two envelopes, the peaks and the troughs. Growth counts when
+all four quarters of its age took part (a step did it in one), when it does not fade out (a cache that fills does), and
+when it need not go on for much longer than it has been going on already. docs/forecasts.md gives reasons and figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from functions.core.forecast.level_history import (
+    BIN_S,
+    BINS,
+    BINS_PER_HOUR,
+    Flags,
+    States,
+    hours,
+    recent,
+    remember,
+)
+from telemetry.layout import Floats
+
+HOUR = 3600.0
+HORIZON = 72 * HOUR
+"""Further ahead nothing is foreseen."""
+BIN_AGES = (4, 8, 16)
+"""Ages of growth in points; then in hours, of the peaks, and of the lowest levels of so many hours."""
+HOUR_AGES = (8, 16, 24, 48)
+TROUGH_AGES = {2: (4, 8, 16, 24, 48), 6: (8, 16, 24, 48)}
+KNOWN_HOURS = 36
+"""So much must be known from before the growth, and at least twice its age."""
+STEADY = 0.1
+"""The slowest quarter must have this share of the mean speed."""
+FADING = 0.03
+"""How much slower, in parts, the second half may be than the first and still be no slower."""
+NEAR, FAR = 6 * HOUR, 24 * HOUR
+NEAR_REACH, FAR_REACH = 8.0, 1.0
+"""Growth is carried on for so many times its age when that ends within NEAR, or beyond FAR; between them in between."""
+FASTER = 1.2
+"""Growth this many times as fast as the fastest of the week counts below the highest level, too,"""
+FASTER_STEADY, FASTER_REACH, FASTER_HORIZON, FASTER_LEAST = 0.4, 5.0, 6 * HOUR, 0.02
+"""if it is this steady, for that many times its age, when that ends this soon, and if it is more than that;"""
+USUAL = 0.5
+"""but only from this quantile of the hours' peaks on: climbing back to the usual level is no growth."""
+LEAST_CONFIDENCE, MORE_CONFIDENCE, MOST_CONFIDENCE = 0.8, 0.3, 0.99
+"""Fitted to what came true of forecasts on hard series, half of which leak; where fewer do it is too high."""
+QUIET_POINTS = 24
+"""An episode ends with so many points in a row that foresee nothing."""
+_MOMENTS = (4, 3, 2, 1, 0)
+"""Quarters of an age ago."""
+
+
+class Foreseen(NamedTuple):
+    """What is foreseen after a point of each series; arrays of their number."""
+
+    foreseen: Flags
+    """Whether the limit will be reached within the horizon."""
+    begins: Flags
+    """Whether an episode begins with this point: what people are told of."""
+    seconds: Floats
+    """From the end of the point to the limit; infinite where nothing is foreseen."""
+    confidence: Floats
+    """0 to 1; 0 where nothing is foreseen."""
+    level: Floats
+    """The level it grows from now on; NaN where the point is missing."""
+    base: Floats
+    """The level it grew from; NaN where nothing is foreseen."""
+
+
+class _Growth(NamedTuple):
+    """A level at five moments, the last one now, (5, series); the hours between them; the hours known before each."""
+
+    levels: Floats
+    hours: Floats
+    known: Floats
+
+
+class _Outlook(NamedTuple):
+    """Which series some growth leads to their limit, and how."""
+
+    holds: Flags
+    seconds: Floats
+    base: Floats
+    confidence: Floats
+
+
+def update(states: States, time: float, low: Floats, high: Floats, limit: Floats) -> Foreseen:
+    """Learns the point that begins at `time` (epoch s), in place, and says what is foreseen after it.
+
+    NaN is missing. A series without this point, or with a newer one, foresees nothing.
+    """
+    taken = np.flatnonzero(remember(states, time, low, high))
+    found = Foreseen(
+        np.zeros(len(states), np.bool_),
+        np.zeros(len(states), np.bool_),
+        np.full(len(states), np.inf),
+        np.zeros(len(states)),
+        np.full(len(states), np.nan),
+        np.full(len(states), np.nan),
+    )
+    if taken.size:
+        some = states[taken]
+        outlook, level = _foresee(some, int(time), limit[taken])
+        found.foreseen[taken] = outlook.holds
+        found.begins[taken] = _tell(some, outlook.holds)
+        # A level counts once the point after it is no lower: one point of the way has gone already.
+        found.seconds[taken] = np.maximum(outlook.seconds - BIN_S, 0.0)
+        found.confidence[taken] = outlook.confidence
+        found.base[taken] = outlook.base
+        found.level[taken] = level
+        states[taken] = some
+    return found
+
+
+def _tell(states: States, holds: Flags) -> Flags:
+    """Follows the episodes; says where one begins."""
+    begins: Flags = holds & (states["open"] == 0)
+    states["quiet"] = np.where(holds, 0, np.minimum(states["quiet"] + 1, QUIET_POINTS))
+    states["open"] = (holds | (states["open"] == 1)) & (states["quiet"] < QUIET_POINTS)
+    return begins
+
+
+def _foresee(states: States, time: int, limit: Floats) -> tuple[_Outlook, Floats]:
+    """The soonest end of all growth, and the level it grows from."""
+    points, peaks, troughs = recent(states), hours(states, "high"), hours(states, "low")
+    level = np.fmax(points[:, -1], points[:, -2])
+    remaining = np.maximum(limit - level, 0.0)
+    count = len(states)
+    best = _Outlook(np.zeros(count, np.bool_), np.full(count, np.inf), np.full(count, np.nan), np.zeros(count))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        outlooks = [_carried_on(growth, remaining) for growth in _growths(time, points, peaks, troughs)]
+        outlooks += [_faster_than_ever(age, points, peaks, remaining) for age in BIN_AGES]
+    for outlook in outlooks:
+        best.confidence[:] = np.where(outlook.holds, np.maximum(best.confidence, outlook.confidence), best.confidence)
+        at = outlook.holds & (outlook.seconds < best.seconds)
+        for whole, part in zip(best[:3], outlook[:3], strict=True):
+            whole[at] = part[at]
+    return best, level
+
+
+def _growths(time: int, points: Floats, peaks: Floats, troughs: Floats) -> Iterator[_Growth]:
+    """Growth beyond the highest level before it, by age and envelope."""
+    known = np.cumsum(~np.isnan(peaks), axis=1, dtype=np.float64)
+    records = np.fmax.accumulate(peaks, axis=1)
+    before_points = -1 - BINS // BINS_PER_HOUR
+    highest = np.fmax.accumulate(np.fmax(points, records[:, [before_points]]), axis=1)
+    for age in BIN_AGES:
+        quarter = age // 4
+        moments = [-1 - quarter * ago for ago in _MOMENTS]
+        yield _Growth(highest[:, moments].T, np.full(4, quarter / BINS_PER_HOUR), known[:, before_points])
+    into_hour = (time % 3600 // (3600 // BINS_PER_HOUR) + 1) / BINS_PER_HOUR
+    for width, ages in ((1, HOUR_AGES), *TROUGH_AGES.items()):
+        envelope = records if width == 1 else np.fmax.accumulate(_lowest_of(troughs, width), axis=1)
+        for age in ages:
+            quarter = age // 4
+            moments = [-1 - quarter * ago for ago in _MOMENTS]
+            between = np.array([quarter, quarter, quarter, quarter - 1 + into_hour])
+            yield _Growth(envelope[:, moments].T, between, known[:, -age - width])
+
+
+def _lowest_of(troughs: Floats, width: int) -> Floats:
+    """The lowest level of the `width` hours up to each hour; NaN in the first ones.
+
+    The last hour is not over: it is added to those before it, or its troughs would seem higher for being fewer.
+    """
+    lowest = np.full_like(troughs, np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(troughs, width, axis=1)
+    lowest[:, width - 1 :] = np.fmin.reduce(windows, axis=2)
+    lowest[:, -1] = np.fmin(lowest[:, -1], lowest[:, -2])
+    return lowest
+
+
+def _carried_on(growth: _Growth, remaining: Floats) -> _Outlook:
+    """What comes of growth that goes on as it did."""
+    age = float(growth.hours.sum())
+    quarters = np.diff(growth.levels, axis=0) / growth.hours[:, None]
+    speed = (growth.levels[4] - growth.levels[0]) / age
+    seconds = remaining / speed * HOUR
+    reach = np.interp(np.log(seconds), np.log([NEAR, FAR]), np.log([NEAR_REACH, FAR_REACH]))
+    first, second = quarters[:2].mean(axis=0), quarters[2:].mean(axis=0)
+    fading = np.clip(second / first + FADING, 0.0, 1.0)
+    to_come = second * age / 2 * fading / (1.0 - fading)
+    holds = (
+        (speed > 0.0)
+        & (seconds <= np.minimum(HORIZON, np.exp(reach) * age * HOUR))
+        & (quarters.min(axis=0) >= STEADY * speed)
+        & (to_come >= remaining)
+        & (growth.known >= max(KNOWN_HOURS, 2 * age))
+    )
+    return _Outlook(holds, seconds, growth.levels[0], _confidence(age * HOUR, seconds))
+
+
+def _faster_than_ever(age: int, points: Floats, peaks: Floats, remaining: Floats) -> _Outlook:
+    """What comes of growth at a speed that the series never had, which may begin below its highest level."""
+    span, quarter = age // BINS_PER_HOUR, age // 4
+    before = peaks[:, : -1 - span]
+    fastest = np.fmax.reduce(before[:, span + 1 :] - before[:, : -1 - span], axis=1)
+    start = np.fmax(points[:, -1 - age], before[:, -1])
+    quarters = np.diff(points[:, [-1 - quarter * ago for ago in _MOMENTS]], axis=1)
+    candidates = (
+        (points[:, -1] - start >= np.maximum(FASTER * fastest, FASTER_LEAST))
+        & (quarters.min(axis=1) >= FASTER_STEADY / 4 * quarters.sum(axis=1))
+        & (np.count_nonzero(~np.isnan(before), axis=1) >= KNOWN_HOURS)
+    )
+    base = np.full(len(points), np.nan)
+    base[candidates] = np.fmax(start[candidates], _quantile(before[candidates], USUAL))
+    growth = points[:, -1] - base
+    seconds = remaining / growth * span * HOUR
+    holds = (growth >= FASTER_LEAST) & (seconds <= min(FASTER_HORIZON, FASTER_REACH * span * HOUR))
+    return _Outlook(holds, seconds, base, _confidence(span * HOUR, seconds))
+
+
+def _confidence(age_s: float, seconds: Floats) -> Floats:
+    """Grows with the share of the way that is gone already."""
+    return np.minimum(LEAST_CONFIDENCE + MORE_CONFIDENCE * age_s / (age_s + seconds), MOST_CONFIDENCE)
+
+
+def _quantile(values: Floats, share: float) -> Floats:
+    """The quantile of each row's known values; there must be one."""
+    known = np.count_nonzero(~np.isnan(values), axis=1)
+    place = np.rint((known - 1) * share).astype(np.intp)
+    return np.asarray(np.sort(values, axis=1)[np.arange(len(values)), place])
