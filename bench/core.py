@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from bench.workload import Workload
 from functions.core.bodies import request_bodies
 from functions.core.close import close, evict
-from functions.core.detector import RobustBand
 from functions.core.fleet import Fleet
 from functions.core.fold import decode, fold
 from functions.core.ports import Event, StoredState
+from functions.core.watch import Watch
 from telemetry.validation import EnvelopeReader
 
 BATCH = 256
@@ -25,7 +25,8 @@ class CoreJob:
     """Validates, folds, scores, makes wide rows and packs them, batch by batch; no store, no network."""
 
     def __init__(self) -> None:
-        self._fleet = Fleet(RobustBand())
+        self._fleet = Fleet()
+        self._watch = Watch()
         self._reader = EnvelopeReader()
         self.rows: list[bytes] = []
 
@@ -39,11 +40,12 @@ class CoreJob:
             if folded.letters:
                 raise ValueError(f"the workload has a bad envelope: {folded.letters[0].error}")
             touched = folded.touched.values()
-            for table, rows in close(self._fleet, touched).tables.items():
+            for table, rows in close(self._fleet, touched, self._watch).tables.items():
                 sent += sum(map(len, request_bodies(rows)))
                 if keep_rows and table == "NodeMetrics_CL":
                     self.rows += rows
             evict(self._fleet, touched)
+            self._watch.keep()
         return sent
 
 

@@ -18,9 +18,9 @@ import orjson
 
 from bench.mutations import RECEIVED, Mutator, corpus
 from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore
-from functions.core.detector import RobustBand
 from functions.core.ingest import Ingest
 from functions.core.ports import Event, Position
+from functions.core.watch import Watch
 from telemetry.careful import parse_carefully
 from telemetry.envelope import inflate
 from telemetry.errors import EnvelopeRejected
@@ -137,7 +137,7 @@ class Fuzz:
             self._sequence += 1
             events.append(Event(raw, Position("fuzz", "0", self._sequence, RECEIVED)))
         try:
-            ingest = Ingest(store, sink, letters, RobustBand())
+            ingest = Ingest(store, sink, letters, Watch())
             report = ingest.run(events)
             again = ingest.run(events)
             for rows in sink.tables.values():

@@ -21,9 +21,9 @@ import psutil
 from bench.core import BATCH
 from bench.workload import START_MS
 from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore
-from functions.core.detector import RobustBand
 from functions.core.ingest import Ingest
 from functions.core.ports import Event, Position
+from functions.core.watch import Watch
 from local.fleet.model import FleetModel
 from telemetry.catalogue import POD, round_for_wire
 from telemetry.envelope import Envelope, encode
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=60)
     options = parser.parse_args()
     store, sink = MemoryStateStore(), MemoryRowSink()
-    ingest = Ingest(store, sink, MemoryDeadLetters(), RobustBand())
+    ingest = Ingest(store, sink, MemoryDeadLetters(), Watch())
     wire: list[int] = []
     seconds: list[float] = []
     states: list[int] = []

@@ -62,7 +62,7 @@ SCORED: tuple[int, ...] = tuple(index for index, metric in enumerate(NODE_METRIC
 """Node metrics that detectors look at."""
 
 FEATURES: tuple[str, ...] = (*(NODE_METRICS[i].column for i in SCORED), *(m.column for _, _, m in TOTALS))
-"""What detectors look at, per node and window: the means, and the devices' totals or worst values."""
+"""What windows are judged by, per node: the means, and the devices' totals or worst values."""
 
 _KEY = (
     Column("TimeGenerated", "datetime", "Start of the window; Azure replaces it when it is over two days old"),
@@ -76,20 +76,33 @@ TABLES: dict[str, tuple[Column, ...]] = {
         *_KEY,
         Column("Pool", "string", "Node pool, empty until the agent has told it"),
         Column("Revision", "long", "Number of samples in the window; of several rows of a key the highest is the one"),
-        Column("AnomalyScore", "real", "Highest score of any metric, 0 to 1"),
+        Column("AnomalyScore", "real", "Highest score of any metric, 0 to 1; null: not judged, the node fell silent"),
         Column("AnomalyMetric", "string", "The metric with that score"),
         *NUMBER_COLUMNS,
         *(Column(c.column, "dynamic", f"Per {c.key} device: mean of each metric") for c in DEVICE_CLASSES),
     ),
     NODE_ANOMALIES_TABLE: (
         *_KEY,
-        Column("Metric", "string", "Column of the metric without its statistic, e.g. CpuUtilization"),
-        Column("Kind", "string", "band: outside its usual band; silent: the node stopped reporting"),
+        Column("Pool", "string", "Node pool, empty until the agent has told it"),
+        Column("IncidentId", "string", "The same in all rows of an incident; of a pool's, on all of its nodes"),
+        Column(
+            "Kind",
+            "string",
+            "unusual: metrics are not as usual; pool: the same on many nodes of the pool at once; silent: the node "
+            "stopped reporting; clock: its clock is wrong; exhaustion: something will be used up",
+        ),
+        Column("State", "string", "begin; update: it became worse, or maintenance is over and it is not; end"),
+        Column("Severity", "string", "Critical, Error, Warning or Informational, as Azure Monitor has them"),
+        Column("Suppressed", "boolean", "Of a time of maintenance: recorded, and nobody need come"),
+        Column("Since", "datetime", "Start of the minute it began in, some minutes before it could be told"),
+        Column("Explanation", "string", "One line for people: what, what was usual, since when, when it was alike"),
         Column("Revision", "long", "Number of samples in the window; the highest is the one"),
-        Column("Score", "real", "0 to 1"),
-        Column("Value", "real", "Observed"),
-        Column("Lower", "real", "Lower end of the usual band"),
-        Column("Upper", "real", "Upper end of the usual band"),
+        Column("Metric", "string", "The strongest metric: its column without the statistic; empty: of the whole node"),
+        Column("Score", "real", "Of the window the row was made with, 0 to 1"),
+        Column("Value", "real", "Of the strongest metric when it was strongest; of silent and clock, seconds"),
+        Column("Lower", "real", "Lower end of what was usual then"),
+        Column("Upper", "real", "Upper end of what was usual then"),
+        Column("Metrics", "dynamic", "Every metric of it, the strongest first, with value, band, and since when"),
     ),
     DEAD_LETTERS_TABLE: (
         Column("TimeGenerated", "datetime", "When Event Hubs received the event"),

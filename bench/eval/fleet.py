@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.eval.fleet_score import WEEK, FleetTally, KindTally, Told, tally
-from bench.eval.incidents import SOURCES
+from bench.eval.fleet_score import WEEK, FleetTally, KindTally, Told, recall, tally
 from bench.eval.minute_features import START_MS, SimulatedNodes
 from bench.eval.progress import Progress
 from bench.eval.schedule import DAY, FAULT_KINDS, WITHOUT_METRICS, Plan, labels
 from bench.eval.silence_and_clocks import Heard, hear
+from bench.eval.sources import SOURCES
 from bench.figures import Figures
 
 _FIRST_MINUTE = START_MS // 60_000
@@ -35,9 +35,8 @@ class FleetResult(NamedTuple):
     """Faults that no metric shows; not a source's business."""
 
     def recall(self, source: str) -> float:
-        """Share of all faults of the plan that were found."""
-        outcomes = [*self.by_source[source].faults, *self.whole_nodes.faults]
-        return sum(one.delay is not None for one in outcomes) / len(outcomes) if outcomes else 0.0
+        """Share of all faults of the plan that were found, those apart that a node has had before."""
+        return recall([*self.by_source[source].first, *self.whole_nodes.first])
 
     def outcome_of(self, kind: str, source: str) -> KindTally:
         """How faults of a kind were found."""
@@ -100,7 +99,7 @@ def decide(
 ) -> dict[str, list[Told]]:
     """What each source tells of some nodes, which get their windows minute by minute."""
     simulated = SimulatedNodes(plan.nodes, plan.seed, nodes, plan.faults)
-    deciding = {source: SOURCES[source](len(nodes)) for source in sources}
+    deciding = {source: SOURCES[source](nodes) for source in sources}
     told: dict[str, list[Told]] = {source: [] for source in sources}
     for part in simulated.chunks(plan.minutes):
         tell(part.first)
@@ -109,7 +108,7 @@ def decide(
             features = windows[present]
             for name, source in deciding.items():
                 told[name] += [
-                    Told(nodes[one.node], (one.minute - _FIRST_MINUTE + 1) * 60.0, one.kind, one.metric)
+                    Told(nodes[one.node], (one.minute - _FIRST_MINUTE + 1) * 60.0, one.kind, one.metric, one.id)
                     for one in source.feed(_FIRST_MINUTE + minute, present, features)
                 ]
     return told
@@ -119,9 +118,10 @@ def add_figures(figures: Figures, result: FleetResult, product: str) -> None:
     """The figures `eval.fleet_*`: the product's, then those of what it is compared with."""
     for source in sorted(result.by_source, key=lambda name: name != product):
         found, suffix = result.by_source[source], "" if source == product else f"_{source}"
-        faults = len(found.faults) + len(result.whole_nodes.faults)
+        faults = len(found.first) + len(result.whole_nodes.first)
         figures.add(f"eval.fleet_recall{suffix}", result.recall(source), f"of {faults} faults")
-        figures.add(f"eval.fleet_recall_in_metrics{suffix}", found.recall, f"of {len(found.faults)} faults")
+        figures.add(f"eval.fleet_recall_in_metrics{suffix}", recall(found.first), f"of {len(found.first)} faults")
+        figures.add(f"eval.fleet_recall_again{suffix}", recall(found.again), f"of {len(found.again)} that came back")
         figures.add(f"eval.fleet_recall_by_chance{suffix}", found.recall_by_chance, "of the same, with as many alarms")
         rate = f"eval.fleet_false_alarms_per_node_week{suffix}"
         figures.add(rate, found.false_alarms_per_node_week, f"{len(found.false_alarms)} in all")

@@ -7,7 +7,7 @@ outside of its faults is a false alarm, one each, also during backups and deploy
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -29,6 +29,8 @@ class Told(NamedTuple):
     """Seconds from the start: when it could be told at the earliest, which is when the last window was over."""
     kind: str
     metric: str
+    id: str = ""
+    """What has the same id was one notice to people, on however many nodes; empty: it was one of its own."""
 
 
 class FaultOutcome(NamedTuple):
@@ -44,7 +46,7 @@ class FaultOutcome(NamedTuple):
 
 
 class FalseAlarm(NamedTuple):
-    """Told of a node without a fault."""
+    """Told of a node without a fault; what has the same id as one before is none of its own."""
 
     told: Told
     during: str
@@ -60,9 +62,14 @@ class FleetTally(NamedTuple):
     """Of nodes without a fault."""
 
     @property
-    def recall(self) -> float:
-        """Share of faults that were found."""
-        return sum(one.delay is not None for one in self.faults) / len(self.faults) if self.faults else 0.0
+    def first(self) -> list[FaultOutcome]:
+        """Faults that their node has not had before."""
+        return [one for one in self.faults if not one.label.again]
+
+    @property
+    def again(self) -> list[FaultOutcome]:
+        """Faults that come back."""
+        return [one for one in self.faults if one.label.again]
 
     @property
     def false_alarms_per_node_week(self) -> float:
@@ -73,13 +80,14 @@ class FleetTally(NamedTuple):
     def recall_by_chance(self) -> float:
         """What recall would be expected if false alarms as many as there are were all, and fell on faults at random."""
         rate = self.false_alarms_per_node_week / WEEK
-        hit = [1.0 - math.exp(-rate * (one.label.end + GRACE - one.label.start)) for one in self.faults]
+        hit = [1.0 - math.exp(-rate * (one.label.end + GRACE - one.label.start)) for one in self.first]
         return sum(hit) / len(hit) if hit else 0.0
 
     def of_kind(self, kind: str) -> KindTally:
         """The faults of one kind."""
-        own = [one for one in self.faults if one.label.kind == kind]
+        own = [one for one in self.first if one.label.kind == kind]
         found = [one for one in own if one.delay is not None]
+        again = [one for one in self.again if one.label.kind == kind]
         delays = sorted(one.delay for one in found if one.delay is not None)
         return KindTally(
             len(own),
@@ -88,11 +96,18 @@ class FleetTally(NamedTuple):
             max(delays) / 60 if delays else None,
             sum(one.told for one in found) / len(found) if found else 0.0,
             sum(one.named for one in found),
+            len(again),
+            sum(one.delay is not None for one in again),
         )
 
 
+def recall(outcomes: Sequence[FaultOutcome]) -> float:
+    """Share of faults that were found; 0 of none."""
+    return sum(one.delay is not None for one in outcomes) / len(outcomes) if outcomes else 0.0
+
+
 class KindTally(NamedTuple):
-    """Faults of one kind; delays in minutes."""
+    """Faults of one kind, where a node has it for the first time; delays in minutes."""
 
     faults: int
     found: int
@@ -100,6 +115,10 @@ class KindTally(NamedTuple):
     longest_delay: float | None
     told_per_fault: float
     named: int
+    again: int
+    """Times that it came back, ..."""
+    found_again: int
+    """... and that this was told."""
 
 
 def tally(
@@ -119,7 +138,7 @@ def tally(
         events_of.setdefault(label.node, []).append(label)
     false = [
         FalseAlarm(one, _during(one, events_of.get(one.node, [])))
-        for one in told
+        for one in _first_of_each_id(told)
         if not any(start <= one.at <= end for start, end in excused.get(one.node, []))
     ]
     faulty = sum(_length(spans) for spans in excused.values())
@@ -131,6 +150,15 @@ def _outcome(label: Label, told: Sequence[Told]) -> FaultOutcome:
     if not about:
         return FaultOutcome(label, None, 0, False)
     return FaultOutcome(label, about[0].at - label.start, len(about), about[0].metric in MOVED[label.kind])
+
+
+def _first_of_each_id(told: Sequence[Told]) -> Iterator[Told]:
+    known: set[str] = set()
+    for one in sorted(told, key=lambda one: one.at):
+        if one.id not in known:
+            yield one
+        if one.id:
+            known.add(one.id)
 
 
 def _during(told: Told, events: Sequence[Label]) -> str:

@@ -7,6 +7,7 @@ right, red one that is not.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from bench.eval.fleet import FleetResult
 from bench.eval.layout import Flags
@@ -26,6 +28,7 @@ from bench.eval.schedule import FAULT_KINDS
 from bench.eval.series import SHIPPED, Compared
 from bench.eval.shipped import Judged
 from bench.eval.simulated_series import MAIN_METRICS, SimulatedSeries
+from functions.core.detectors.streaming import LIMIT
 from telemetry.layout import Floats
 
 LINE, BAND, LABEL, RIGHT, WRONG, MUTED = "#1f4e79", "#cfe0f0", "#f6c667", "#2e8b57", "#c0392b", "#8a94a0"
@@ -33,6 +36,7 @@ _OF_DETECTOR = {SHIPPED: LINE, "rolling_mad": "#d98c3f", "ewma_z": "#8a94a0", "k
 NAMES = {SHIPPED: "this product", "rolling_mad": "rolling median / MAD", "ewma_z": "EWMA z-score", "knn": "kNN"}
 _SHOWN = ("cpu_runaway", "memory_leak", "disk_filling_fast", "io_stall")
 """Kinds of which one series is drawn, the first metric of the first node with it."""
+_COLOURS = 96
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -75,12 +79,12 @@ def _draw_one(pair: Any, series: SimulatedSeries, judged: Judged, span: slice, b
     values, scores = pair
     hours = (np.arange(len(series.values))[span] - begin) / 60.0
     x = series.values[span]
-    values.fill_between(hours, judged.lower[span], judged.upper[span], color=BAND, linewidth=0)
     values.plot(hours, x, color=LINE, linewidth=0.9)
+    _fit(values, x)
+    values.fill_between(hours, judged.lower[span], judged.upper[span], color=BAND, linewidth=0)
     for axes in (values, scores):
         _shade(axes, hours, series.labels[span])
         axes.set_xlim(hours[0], hours[-1])
-    values.margins(y=0.18)
     low, high = values.get_ylim()
     _mark(values, hours, x + 0.09 * (high - low), judged.alarm[span], series.labels[span])
     values.tick_params(labelbottom=False, length=0)
@@ -88,6 +92,14 @@ def _draw_one(pair: Any, series: SimulatedSeries, judged: Judged, span: slice, b
     scores.fill_between(hours, judged.score[span], color=MUTED, linewidth=0)
     scores.set_ylim(0, 1)
     scores.set_yticks([0, 1])
+
+
+def _fit(axes: Axes, x: Floats) -> None:
+    """Makes room for the values and for marks above them; bands reach as far as they will."""
+    axes.set_autoscaley_on(False)
+    axes.update_datalim([(0.0, x.min()), (0.0, x.max())])
+    low, high = axes.dataLim.intervaly
+    axes.set_ylim(low - 0.15 * (high - low), high + 0.2 * (high - low))
 
 
 def draw_comparison(compared: Compared, path: Path) -> None:
@@ -127,8 +139,8 @@ def draw_comparison(compared: Compared, path: Path) -> None:
 def draw_fleet(result: FleetResult, source: str, path: Path) -> None:
     """Recall and delay per kind of fault, and when false alarms were raised."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(10.5, 3.9), layout="constrained")
-        recall, delay, false = figure.subplots(1, 3, width_ratios=[1.0, 1.5, 1.1])
+        figure = Figure(figsize=(11.0, 3.9), layout="constrained")
+        recall, delay, false = figure.subplots(1, 3, width_ratios=[1.0, 1.3, 1.25])
         _draw_recall(recall, result, source)
         _draw_delays(delay, result, source)
         _draw_false_alarms(false, result, source)
@@ -140,18 +152,19 @@ def _draw_recall(axes: Axes, result: FleetResult, source: str) -> None:
         found = result.outcome_of(kind, source)
         axes.barh(row, found.faults, color="#eef1f4")
         axes.barh(row, found.found, color=RIGHT)
-        axes.text(found.faults, row, f" {found.found} of {found.faults}", va="center", color="#4a5560")
+        again = f"; again {found.found_again} of {found.again}" if found.again else ""
+        axes.text(found.faults, row, f" {found.found} of {found.faults}{again}", va="center", color="#4a5560")
     axes.set_yticks(range(len(FAULT_KINDS)), [kind.replace("_", " ") for kind in FAULT_KINDS])
     axes.set_ylim(len(FAULT_KINDS) - 0.4, -0.6)
     axes.tick_params(length=0)
     axes.set_xticks([])
     axes.spines[["bottom", "left"]].set_visible(False)
-    axes.margins(x=0.35)
+    axes.margins(x=0.5)
     axes.set_title("Faults found")
 
 
 def _draw_delays(axes: Axes, result: FleetResult, source: str) -> None:
-    outcomes = [*result.by_source[source].faults, *result.whole_nodes.faults]
+    outcomes = [*result.by_source[source].first, *result.whole_nodes.first]
     for row, kind in enumerate(FAULT_KINDS):
         delays = [max(one.delay, 30.0) / 60 for one in outcomes if one.label.kind == kind and one.delay is not None]
         axes.scatter(delays, np.full(len(delays), row), s=22, color=RIGHT, alpha=0.55, linewidth=0)
@@ -181,7 +194,8 @@ def _draw_false_alarms(axes: Axes, result: FleetResult, source: str) -> None:
         axes.bar(np.arange(days) + 1, count, bottom=bottom, color=colour, width=0.75, label=f"{text}: {len(on_day)}")
         bottom = bottom + count
     axes.set_xlabel("day of the simulation")
-    axes.set_title(f"False alarms: {tally.false_alarms_per_node_week:.3g} per node-week")
+    axes.set_title(f"False alarms: {tally.false_alarms_per_node_week:.2g} a node-week")
+    axes.set_xlim(0.3, days + 0.7)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0, max(1.0, 1.35 * float(bottom.max())))
@@ -204,14 +218,16 @@ def draw_files(files: Sequence[JudgedFile], path: Path) -> None:
 
 
 def _draw_file(axes: Axes, file: JudgedFile) -> None:
-    values, rows = file.series.values, np.arange(len(file.series.values), dtype=np.float64)
+    values = np.where(np.abs(file.series.values) <= LIMIT, file.series.values, np.nan)
+    rows = np.arange(len(values), dtype=np.float64)
     labels = np.zeros(len(rows), np.bool_)
     for first, last in file.series.windows:
         labels[first : last + 1] = True
     axes.plot(rows, values, color=LINE, linewidth=0.4)
     _shade(axes, rows, labels)
     axes.axvspan(0, probation(len(rows)), color="#eef1f4", linewidth=0, zorder=0)
-    low, high = np.nanmin(values), np.nanmax(values)
+    known = values[~np.isnan(values)]
+    low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
     scored = file.judged.alarm & (rows >= probation(len(rows)))
     _mark(axes, rows, np.full(len(rows), high + 0.12 * (high - low or 1.0)), scored, labels)
     name = Path(file.series.name).stem
@@ -223,7 +239,7 @@ def _draw_file(axes: Axes, file: JudgedFile) -> None:
 
 def _legend() -> list[Any]:
     return [
-        Patch(color=BAND, label="usual"),
+        Patch(color=BAND, label="no news in here"),
         Line2D([], [], color=LINE, label="value"),
         Patch(color=LABEL, alpha=0.45, label="labelled anomaly"),
         Line2D([], [], color=RIGHT, marker="v", linestyle="", label="alarm, right"),
@@ -243,5 +259,8 @@ def _mark(axes: Axes, at: Floats, height: Floats, alarms: Flags, labels: Flags) 
 
 
 def _save(figure: Figure, path: Path) -> None:
+    """As a PNG with a palette, a third of the size: pictures of documents are kept in the repository."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, pil_kwargs={"optimize": True})
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png")
+    Image.open(drawn).convert("RGB").quantize(_COLOURS).save(path, optimize=True)

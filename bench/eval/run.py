@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.eval import fleet, nab, series
-from bench.eval.incidents import PRODUCT, SOURCES
 from bench.eval.labelled import LabelledDataUnusable
 from bench.eval.progress import Progress
 from bench.eval.report import Report
 from bench.eval.schedule import FAULT_KINDS, plan
+from bench.eval.sources import PRODUCT, SOURCES
 from bench.figures import Figures
 
 PARTS = ("files", "series", "fleet")

@@ -1,9 +1,10 @@
 """What goes wrong in a simulated fleet, and what only looks like it: drawn from a seed, by one rule.
 
-Half of the nodes, drawn at random, have one fault each, of all kinds in equal numbers; the others stay healthy. Faults
+Half of the nodes, drawn at random, have a fault each, of all kinds in equal numbers; the others stay healthy. Faults
 begin in the second half of the time, at random, and end before it ends. Durations and magnitudes are the simulator's
-defaults times a factor from 1/SPREAD to SPREAD (clocks go wrong in both directions). Every night all nodes are backed
-up; every other working day a deployment wave goes over all of them, in office hours. Neither is a fault.
+defaults times a factor from 1/SPREAD to SPREAD (clocks go wrong in both directions). Every second node with a fault
+that lasts hours at most has it once more, later; that is counted apart. Every night all nodes are backed up; every
+other working day a deployment wave goes over all of them, in office hours. Neither is a fault.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ DAY, HOUR = 86_400.0, 3_600.0
 SPREAD = 1.4
 _LAST_HOUR = HOUR
 """Before the end, in which no fault is going on any more."""
+_APART = 6 * HOUR
+"""From one time to the next, at least."""
 _WORKING_DAYS = 5
 FAULT_KINDS = tuple(name for name, kind in FAULTS.items() if kind.is_fault)
 WITHOUT_METRICS = frozenset({"clock_step", "node_gone"})
@@ -49,22 +52,28 @@ class Label(NamedTuple):
     start: float
     end: float
     magnitude: float
+    again: bool = False
+    """Whether the node has had the same before."""
 
 
 def plan(nodes: int, days: float, seed: int) -> Plan:
     """The fleet of a seed."""
     random = np.random.default_rng([seed, nodes])
-    end = days * DAY - _LAST_HOUR
+    begin, end = days * DAY / 2, days * DAY - _LAST_HOUR
+    middle = (begin + end) / 2
     faults: list[Fault] = []
     for turn, node in enumerate(random.permutation(nodes)[: nodes // 2].tolist()):
         kind = FAULTS[FAULT_KINDS[turn % len(FAULT_KINDS)]]
         longer, stronger = np.exp(random.uniform(-np.log(SPREAD), np.log(SPREAD), 2)).tolist()
-        duration = min(kind.default_duration * longer, end - days * DAY / 2)
-        after = random.uniform(days * DAY / 2, end - duration)
+        duration = min(kind.default_duration * longer, end - begin)
         magnitude = min(kind.default_magnitude * stronger, kind.magnitude_range[1])
         if kind.name == "clock_step" and random.random() < 0.5:
             magnitude = -magnitude
-        faults.append(kind((node,), after, duration, magnitude))
+        comes_again = turn // len(FAULT_KINDS) % 2 == 1 and duration < middle - begin - _APART
+        latest = (middle if comes_again else end) - duration
+        faults.append(kind((node,), random.uniform(begin, latest), duration, magnitude))
+        if comes_again:
+            faults.append(kind((node,), random.uniform(middle + _APART, end - duration), duration, magnitude))
     return Plan(nodes, days, seed, (*faults, *_events(nodes, days, random)))
 
 
@@ -80,10 +89,12 @@ def _events(nodes: int, days: float, random: np.random.Generator) -> Iterator[Fa
 
 def labels(faults: Sequence[Fault], days: float, *, are_faults: bool) -> list[Label]:
     """What the nodes had: faults, or events that are none."""
-    return [
-        Label(node, fault.name, start, end, fault.magnitude)
-        for fault in faults
-        if fault.is_fault == are_faults
-        for node in fault.nodes
-        for start, end in fault.windows(node, days * DAY)
-    ]
+    found: list[Label] = []
+    had: set[tuple[int, str]] = set()
+    for fault in sorted(faults, key=lambda fault: fault.after):
+        if fault.is_fault == are_faults:
+            for node in fault.nodes:
+                for start, end in fault.windows(node, days * DAY):
+                    found.append(Label(node, fault.name, start, end, fault.magnitude, (node, fault.name) in had))
+                    had.add((node, fault.name))
+    return found

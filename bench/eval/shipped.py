@@ -11,12 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.eval.layout import Flags
-from functions.core.detectors.series_state import SIDE_NAMES, State, new_states
+from functions.core.detectors.band import band
+from functions.core.detectors.series_state import new_states
 from functions.core.detectors.streaming import update
-from functions.core.detectors.tails import slow_tails
 from telemetry.layout import Floats
-
-_HIGH, _LOW = SIDE_NAMES.index("value"), SIDE_NAMES.index("low smooth 5")
 
 
 class Judged(NamedTuple):
@@ -27,7 +25,7 @@ class Judged(NamedTuple):
     alarm: Flags
     lower: Floats
     upper: Floats
-    """What the value may be without being anything new to the score; NaN: not known yet."""
+    """Ends of the band in which a value is no news; infinite where nothing is known yet."""
 
 
 def judge(
@@ -42,7 +40,7 @@ def judge(
     score, evidence, lower, upper = (np.zeros(x.shape) for _ in range(4))
     alarm = np.zeros(x.shape, np.bool_)
     for point in range(points):
-        lower[:, point], upper[:, point] = usual_range(states)
+        lower[:, point], upper[:, point] = band(states, time[:, point])
         verdict = update(states, time[:, point], x[:, point])
         score[:, point], evidence[:, point], alarm[:, point] = verdict.score, verdict.evidence, verdict.alarm
         if point % 256 == 0:
@@ -54,10 +52,3 @@ def judge(
         )
         for row, length in enumerate(lengths.tolist())
     ]
-
-
-def usual_range(states: State) -> tuple[Floats, Floats]:
-    """Lowest and highest values that are nothing new, by the slow tails of the series' state before the point."""
-    highest = slow_tails(states).highest.astype(np.float64)
-    highest[~np.isfinite(highest)] = np.nan
-    return -highest[:, _LOW], highest[:, _HIGH]

@@ -17,11 +17,11 @@ from bench.eval.fleet_score import GRACE, Told
 from bench.eval.minute_features import START_MS
 from bench.eval.progress import Progress
 from bench.eval.schedule import WITHOUT_METRICS, Label, Plan, labels
-from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore
-from functions.core.detector import RobustBand
+from functions.adapters.memory import MemoryDeadLetters, MemoryMaintenanceCalendar, MemoryRowSink, MemoryStateStore
 from functions.core.ingest import Ingest
 from functions.core.ports import Event, Position
 from functions.core.sweep import Sweep
+from functions.core.watch import Watch
 from local.fleet.faults import Fault
 from local.fleet.model import Due, FleetModel
 from local.fleet.pools import node_name
@@ -52,8 +52,8 @@ def hear(plan: Plan, progress: Progress) -> Heard:
     seconds = max((fault.after + fault.duration for fault in faults), default=0.0) + GRACE
     model = FleetModel(plan.nodes, plan.seed, start_ms=START_MS, faults=faults)
     store, sink, dead_letters = MemoryStateStore(), MemoryRowSink(), MemoryDeadLetters()
-    ingest = Ingest(store, sink, dead_letters, RobustBand())
-    sweep = Sweep(store, sink, RobustBand(), silent_after_ms=SILENT_AFTER_MS)
+    ingest = Ingest(store, sink, dead_letters, Watch())
+    sweep = Sweep(store, sink, MemoryMaintenanceCalendar(), silent_after_ms=SILENT_AFTER_MS)
     index = {node_name(node): node for node in range(plan.nodes)}
     told: list[Told] = []
     for now, dues in _rounds(model, seconds):
@@ -61,7 +61,7 @@ def hear(plan: Plan, progress: Progress) -> Heard:
         _run(ingest, [_event(due, number) for number, due in enumerate(dues)])
         sweep.run(now)
         for row in map(json.loads, sink.tables.pop(NODE_ANOMALIES_TABLE, [])):
-            if not row["Metric"]:
+            if not row["Metric"] and row["State"] == "begin":
                 told.append(Told(index[row["Node"]], (now - START_MS) / 1000, row["Kind"], ""))
         sink.tables.clear()
     return Heard(labels(faults, seconds / 86_400.0, are_faults=True), told, len(dead_letters.letters), seconds)
@@ -76,9 +76,12 @@ def _run(ingest: Ingest, events: list[Event]) -> None:
 
 
 def _moved(plan: Plan) -> Iterator[Fault]:
+    """Each node's first one, for they would overlap."""
     after = _LEAD
+    moved: set[int] = set()
     for fault in plan.faults:
-        if fault.name in WITHOUT_METRICS:
+        if fault.name in WITHOUT_METRICS and moved.isdisjoint(fault.nodes):
+            moved.update(fault.nodes)
             yield replace(fault, after=after)
             after += _APART
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import count
 
+from functions.core.policy.maintenance import MaintenanceWindow
 from functions.core.ports import DeadLetter, NodeKey, Position, StateUpdate, StoredState
 from telemetry.errors import SinkUnavailable, StateConflict, StoreUnavailable
 
@@ -99,6 +100,49 @@ class MemoryStateStore:
             versions[update.key] = f'W/"{next(self._versions)}"'
             self._states[update.key] = (update, versions[update.key])
         return versions
+
+
+class MemoryDetectorStates:
+    """`functions.core.ports.DetectorStates`; operations "load" and "save"."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self._blobs: dict[str, StoredState] = {}
+        self._versions = count(1)
+
+    def load(self, name: str, *, unless: str | None = None) -> StoredState | None:
+        """Returns what is stored under the name."""
+        if self.faults.begin("load"):
+            raise StoreUnavailable(f"told to fail loading the detector states {name}")
+        found = self._blobs.get(name, StoredState(None, None))
+        return None if unless is not None and found.version == unless else found
+
+    def save(self, name: str, blob: bytes, expected_version: str | None) -> str:
+        """Replaces what is stored under the name."""
+        moment = self.faults.begin("save")
+        if moment in (Moment.BEFORE, Moment.HALFWAY):
+            raise StoreUnavailable(f"told to fail {moment} saving the detector states {name}")
+        if self._blobs.get(name, StoredState(None, None)).version != expected_version:
+            raise StateConflict([("detector-states", name)])
+        version = f'W/"{next(self._versions)}"'
+        self._blobs[name] = StoredState(blob, version)
+        if moment:
+            raise StoreUnavailable(f"told to fail {moment} saving the detector states {name}")
+        return version
+
+
+class MemoryMaintenanceCalendar:
+    """`functions.core.ports.MaintenanceCalendar`; operation "windows"."""
+
+    def __init__(self, *planned: MaintenanceWindow) -> None:
+        self.faults = Faults()
+        self.planned = list(planned)
+
+    def windows(self) -> Sequence[MaintenanceWindow]:
+        """Returns what was planned."""
+        if self.faults.begin("windows"):
+            raise StoreUnavailable("told to fail reading the planned maintenance")
+        return tuple(self.planned)
 
 
 class MemoryRowSink:

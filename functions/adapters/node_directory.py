@@ -12,7 +12,8 @@ from functions.adapters import continuation as tokens
 from functions.adapters.table_state import is_missing_entity, join_state
 from telemetry.errors import StoreUnavailable
 
-_SUMMARY = ["PartitionKey", "RowKey", "Pool", "Status", "LastSeen", "AnomalyScore", "AnomalyMetric"]
+_PROPERTIES = ["Pool", "Status", "LastSeen", "AnomalyScore", "AnomalyMetric", "IncidentId", "Severity"]
+_SUMMARY = ["PartitionKey", "RowKey", *_PROPERTIES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,9 @@ class Summary:
     last_seen_ms: int
     anomaly_score: float
     anomaly_metric: str
+    incident_id: str
+    """Of the open incident; empty: none."""
+    severity: str
 
 
 class NodeDirectory:
@@ -76,4 +80,6 @@ def _summary(entity: Any) -> Summary:
         int(getattr(seen, "value", seen)),
         float(entity.get("AnomalyScore", 0.0)),
         entity.get("AnomalyMetric", ""),
+        entity.get("IncidentId", ""),
+        entity.get("Severity", ""),
     )

@@ -50,6 +50,9 @@ def ingest(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - th
         for problem in kept.ingest.fleet.unreadable:
             log.error("node state made anew: %s", problem)
         kept.ingest.fleet.unreadable.clear()
+        for problem in kept.ingest.watch.problems:
+            log.error("detection: %s", problem)
+        kept.ingest.watch.problems.clear()
         kept.untold_runs.append(_run_row(report, batch, started))
         _tell_runs(shared, kept)
 

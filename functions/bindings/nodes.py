@@ -70,7 +70,7 @@ def node(req: func.HttpRequest) -> func.HttpResponse:
     headers = {"ETag": etag}
     if is_unchanged(req, etag):
         return not_modified(headers)
-    fleet = Fleet(services().detector)
+    fleet = Fleet()
     fleet.admit({key: StoredState(blob, version)})
     return answer(snapshot(fleet.nodes[key]), headers=headers)
 
@@ -83,5 +83,6 @@ def _line(summary: Summary) -> dict[str, Any]:
         "status": summary.status,
         "receivedTime": timestamp(summary.last_seen_ms),
         "anomaly": {"score": summary.anomaly_score, "metric": summary.anomaly_metric or None},
+        "incident": {"id": summary.incident_id, "severity": summary.severity} if summary.incident_id else None,
         "snapshot": f"/api/nodes/{quote(summary.cluster)}/{quote(summary.node)}",
     }

@@ -10,8 +10,10 @@ transactions) is not repeated by them when no answer came.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -25,16 +27,22 @@ from azure.monitor.ingestion import LogsIngestionClient
 from azure.storage.blob import ContainerClient
 
 from functions.adapters.dead_letter_blobs import BlobDeadLetters
+from functions.adapters.detector_blobs import BlobDetectorStates
 from functions.adapters.log_analytics import LogAnalyticsSink
+from functions.adapters.maintenance_table import TableMaintenanceCalendar
 from functions.adapters.node_directory import NodeDirectory
 from functions.adapters.table_state import TableStateStore
 from functions.bindings.settings import Settings, read_settings
-from functions.core.detector import Detector, RobustBand
 from functions.core.ingest import Ingest
 from functions.core.sweep import Sweep
+from functions.core.watch import Watch
 
 STATES_TABLE = "NodeStates"
+MAINTENANCE_TABLE = "MaintenanceWindows"
 DEAD_LETTERS_CONTAINER = "dead-letters"
+DETECTOR_STATES_CONTAINER = "detector-states"
+
+log = logging.getLogger("services")
 
 TIME_LIMITS: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 15}
 RETRIES: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.5}
@@ -68,27 +76,31 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         credential: TokenCredential = ManagedIdentityCredential(client_id=settings.client_id, **TIME_LIMITS, **RETRIES)
-        table, container = _storage(settings, credential)
-        self.store = TableStateStore(table)
-        self.directory = NodeDirectory(table)
-        self.dead_letters = BlobDeadLetters(container)
+        tables, containers = _storage(settings, credential)
+        self.store = TableStateStore(tables(STATES_TABLE))
+        self.directory = NodeDirectory(tables(STATES_TABLE))
+        self.calendar = TableMaintenanceCalendar(tables(MAINTENANCE_TABLE), log.error)
+        self.dead_letters = BlobDeadLetters(containers(DEAD_LETTERS_CONTAINER))
+        self.detector_states = BlobDetectorStates(containers(DETECTOR_STATES_CONTAINER))
         logs = LogsIngestionClient(
             settings.logs_endpoint, credential, retry_policy=PromptRetry(**RETRIES), **TIME_LIMITS
         )
         self.sink = LogAnalyticsSink(logs, settings.logs_rule_id)
-        self.detector: Detector = RobustBand()
-        self.sweep = Sweep(self.store, self.sink, self.detector, silent_after_ms=settings.silent_after_ms)
+        self.sweep = Sweep(self.store, self.sink, self.calendar, silent_after_ms=settings.silent_after_ms)
         self._partitions: dict[str, Partition] = {}
         self._lock = threading.Lock()
         self.store.create_table()
+        self.calendar.create_table()
         self.dead_letters.create_container()
+        self.detector_states.create_container()
 
     def partition(self, name: str) -> Partition:
         """What is kept of one partition; made when its first batch comes."""
         with self._lock:
             found = self._partitions.get(name)
             if found is None:
-                ingest = Ingest(self.store, self.sink, self.dead_letters, self.detector)
+                watch = Watch(self.detector_states, name=name)
+                ingest = Ingest(self.store, self.sink, self.dead_letters, watch, self.calendar)
                 found = self._partitions[name] = Partition(ingest)
             return found
 
@@ -107,16 +119,21 @@ def _services() -> Services:
     return Services(read_settings(os.environ))
 
 
-def _storage(settings: Settings, credential: TokenCredential) -> tuple[TableClient, ContainerClient]:
+def _storage(
+    settings: Settings, credential: TokenCredential
+) -> tuple[Callable[[str], TableClient], Callable[[str], ContainerClient]]:
+    """Makers of clients of a table and of a container of the storage account, by name."""
     storage = settings.storage
     tables, blobs = {**TIME_LIMITS, **RETRIES}, {**TIME_LIMITS, **BLOB_RETRIES}
     if storage.connection_string is not None:
+        connection = storage.connection_string
         return (
-            TableClient.from_connection_string(storage.connection_string, STATES_TABLE, **tables),
-            ContainerClient.from_connection_string(storage.connection_string, DEAD_LETTERS_CONTAINER, **blobs),
+            lambda name: TableClient.from_connection_string(connection, name, **tables),
+            lambda name: ContainerClient.from_connection_string(connection, name, **blobs),
         )
-    assert storage.table_uri is not None and storage.blob_uri is not None
+    table_uri, blob_uri = storage.table_uri, storage.blob_uri
+    assert table_uri is not None and blob_uri is not None
     return (
-        TableClient(storage.table_uri, STATES_TABLE, credential=credential, **tables),
-        ContainerClient(storage.blob_uri, DEAD_LETTERS_CONTAINER, credential=credential, **blobs),
+        lambda name: TableClient(table_uri, name, credential=credential, **tables),
+        lambda name: ContainerClient(blob_uri, name, credential=credential, **blobs),
     )

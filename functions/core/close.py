@@ -1,22 +1,25 @@
-"""Closes windows: scores them, makes their rows, and lets go of those nobody may add to any more.
+"""Closes windows: has them judged, makes their rows, and lets go of those nobody may add to any more.
 
 Pure; used by `ingest` (windows that a later sample has passed) and `sweep` (all windows of a silent node).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from functions.core.detector import ConsecutivePolicy
 from functions.core.fleet import Fleet
 from functions.core.fold import KEPT_MINUTES
 from functions.core.node import Node
-from functions.core.rows import WindowRows, anomaly_row
+from functions.core.policy.incidents import Phase
+from functions.core.policy.maintenance import MaintenanceWindow, in_maintenance
+from functions.core.rows import WindowRows, clock_row, incident_row, silent_row
+from functions.core.watch import Seen, Watch
+from functions.core.windows import WINDOW_MS
 from telemetry.layout import Floats, Shape
-from telemetry.tables import FEATURES, NODE_ANOMALIES_TABLE, NODE_METRICS_TABLE
+from telemetry.tables import NODE_ANOMALIES_TABLE, NODE_METRICS_TABLE
 
 
 @dataclass(slots=True)
@@ -26,8 +29,7 @@ class _Due:
     node: Node
     minute: int
     slot: int
-    first_time: bool
-    score: tuple[float, str] = (0.0, "")
+    score: tuple[float | None, str] = (None, "")
 
 
 @dataclass(slots=True)
@@ -44,25 +46,33 @@ class Rows:
         return sum(map(len, self.tables.values()))
 
 
-def close(fleet: Fleet, nodes: Iterable[Node], *, open_too: bool = False) -> Rows:
+def close(
+    fleet: Fleet,
+    nodes: Collection[Node],
+    watch: Watch | None,
+    *,
+    maintenance: Collection[MaintenanceWindow] = (),
+    open_too: bool = False,
+) -> Rows:
     """Makes the rows of all windows of these nodes that are complete and have samples no row has told of.
 
     A window is complete when a later one was opened; with `open_too` the newest is taken as well. Its revision is
-    the number of its samples: whoever folds the same samples makes the same row.
+    the number of its samples: whoever folds the same samples makes the same row. Without a watch none is judged.
     """
-    policy = ConsecutivePolicy()
     rows = Rows()
+    for node in nodes:
+        rows.add(NODE_ANOMALIES_TABLE, _whole_node(node, maintenance))
     makers: list[tuple[WindowRows, list[_Due]]] = []
     for shape, windows in _due_windows(fleet, nodes, open_too):
         table = fleet.table(shape)
         slots = np.array([window.slot for window in windows], np.intp)
         makers.append((WindowRows(table, slots), windows))
         table.emitted[slots] = table.samples[slots]
-    if makers:
+    if makers and watch is not None:
         features = np.concatenate([maker.features() for maker, _ in makers])
         ordered = [window for _, windows in makers for window in windows]
         revisions = [revision for maker, _ in makers for revision in maker.revisions]
-        rows.add(NODE_ANOMALIES_TABLE, _score(fleet, policy, ordered, features, revisions))
+        rows.add(NODE_ANOMALIES_TABLE, _judge(watch, maintenance, ordered, features, revisions))
     for maker, windows in makers:
         rows.add(
             NODE_METRICS_TABLE,
@@ -81,7 +91,7 @@ def evict(fleet: Fleet, nodes: Iterable[Node]) -> None:
         fleet.table(shape).release(slots)
 
 
-def _due_windows(fleet: Fleet, nodes: Iterable[Node], open_too: bool) -> list[tuple[Shape, list[_Due]]]:
+def _due_windows(fleet: Fleet, nodes: Collection[Node], open_too: bool) -> list[tuple[Shape, list[_Due]]]:
     """Per shape the windows that are complete and have samples no row has told of."""
     found: dict[Shape, list[tuple[Node, int, int]]] = {}
     for node in nodes:
@@ -93,60 +103,44 @@ def _due_windows(fleet: Fleet, nodes: Iterable[Node], open_too: bool) -> list[tu
     for shape, windows in found.items():
         table = fleet.table(shape)
         slots = np.array([slot for _, _, slot in windows], np.intp)
-        emitted = table.emitted[slots]
-        untold = np.flatnonzero(table.samples[slots] > emitted).tolist()
+        untold = np.flatnonzero(table.samples[slots] > table.emitted[slots]).tolist()
         if untold:
-            first_times = (emitted == 0).tolist()
-            due.append((shape, [_Due(*windows[index], first_times[index]) for index in untold]))
+            due.append((shape, [_Due(*windows[index]) for index in untold]))
     return due
 
 
-def _score(
-    fleet: Fleet, policy: ConsecutivePolicy, due: list[_Due], features: Floats, revisions: list[int]
+def _judge(
+    watch: Watch,
+    maintenance: Collection[MaintenanceWindow],
+    due: list[_Due],
+    features: Floats,
+    revisions: list[int],
 ) -> list[bytes]:
-    """Scores windows in each node's order of time, for all nodes at once; gives the anomalies that begin.
+    """Has windows judged; gives the rows of what there is to tell.
 
-    A window that is told of again, because a late sample came, is scored again but teaches nothing.
+    A window that is told of again, because a late sample came, is scored again but teaches and begins nothing.
     """
+    seen = [Seen(window.node.key, window.node.pool, window.minute, window.node.watched) for window in due]
     anomalies: list[bytes] = []
-    for indexes in _rounds(due):
-        nodes = [due[index].node for index in indexes]
-        history = np.stack([node.history for node in nodes])
-        state, runs = history[:, :-1], history[:, -1]
-        x = features[indexes]
-        scores = fleet.detector.score(state, x)
-        best = scores.argmax(axis=1)
-        teaches = np.array([due[index].first_time for index in indexes])
-        lower, upper = fleet.detector.band(state)
-        new_runs, begins = policy.decide(runs, scores)
-        begins &= teaches[:, None]
-        for row, column in np.argwhere(begins).tolist():
-            window = due[indexes[row]]
-            numbers = [float(array[row, column]) for array in (scores, x, lower, upper)]
-            revision = revisions[indexes[row]]
-            anomalies.append(anomaly_row(window.node, window.minute, revision, FEATURES[column], "band", *numbers))
-        fleet.detector.learn(state, x)
-        history[:, -1] = new_runs
-        highest = np.round(scores.max(axis=1), 4).tolist()
-        for row, (index, score, column) in enumerate(zip(indexes, highest, best.tolist(), strict=True)):
-            window = due[index]
-            window.score = (score, FEATURES[column] if score else "")
-            if window.first_time:  # what a late sample adds to an older window is no news of the node
-                window.node.history = history[row].copy()
-                window.node.score, window.node.score_metric = window.score
+    for window, revision, judged in zip(due, revisions, watch.judge(seen, features, maintenance), strict=True):
+        node = window.node
+        window.score = (judged.score, judged.metric)
+        if window.minute == node.watched.minute:  # what a late sample adds to an older window is no news of the node
+            node.score, node.score_metric = window.score
+        anomalies += [incident_row(node, window.minute, revision, judged.score, told) for told in judged.told]
     return anomalies
 
 
-def _rounds(due: list[_Due]) -> list[list[int]]:
-    """Indexes of windows, each node at most once per round, its earlier windows in earlier rounds."""
-    rounds: list[list[int]] = []
-    turns: dict[int, int] = {}
-    minutes = [window.minute for window in due]
-    for index in sorted(range(len(due)), key=minutes.__getitem__):
-        node = id(due[index].node)
-        turn = turns.get(node, 0)
-        turns[node] = turn + 1
-        if turn == len(rounds):
-            rounds.append([])
-        rounds[turn].append(index)
-    return rounds
+def _whole_node(node: Node, maintenance: Collection[MaintenanceWindow]) -> list[bytes]:
+    """What there is to tell of a node that no metric shows: its clock, and that it speaks again."""
+    suppressed = bool(maintenance) and in_maintenance(maintenance, *node.key, node.pool, node.newest * WINDOW_MS)
+    rows = []
+    if node.silent_since >= 0 and not node.silent:
+        rows.append(silent_row(node, Phase.END, suppressed=suppressed))
+        node.silent_since = -1
+    since = node.clock.wrong_since
+    turned = node.clock.change()
+    if turned is not None:
+        told = (node.clock.wrong_since, Phase.BEGIN) if turned else (since, Phase.END)
+        rows.append(clock_row(node, *told, suppressed=suppressed))
+    return rows

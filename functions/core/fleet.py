@@ -12,7 +12,6 @@ from itertools import chain
 
 import numpy as np
 
-from functions.core.detector import Detector
 from functions.core.node import NO_DEVICES, Devices, Node, StateUnreadable, decode_node, encode_node, new_node
 from functions.core.ports import NodeKey, StoredState
 from functions.core.windows import WindowTable
@@ -27,8 +26,7 @@ MAX_NODES = 20_000
 class Fleet:
     """Nodes and their windows; the tables are shared by all nodes of a shape."""
 
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
+    def __init__(self) -> None:
         self.nodes: dict[NodeKey, Node] = {}
         self.tables: dict[Shape, WindowTable] = {}
         self.unreadable: list[str] = []
@@ -42,15 +40,13 @@ class Fleet:
         """Takes nodes in as the store has them. A state that cannot be read is made anew and noted."""
         for key, stored in states.items():
             if stored.blob is None:
-                node = new_node(key, self.detector.planes, stored.version)
+                node = new_node(key, stored.version)
             else:
                 try:
-                    node = decode_node(
-                        key, stored.version, stored.blob, self.tables, self.detector.planes, self.detector.version
-                    )
+                    node = decode_node(key, stored.version, stored.blob, self.tables)
                 except StateUnreadable as error:
                     self.unreadable.append(str(error))
-                    node = new_node(key, self.detector.planes, stored.version)
+                    node = new_node(key, stored.version)
             self.nodes[key] = node
 
     def forget(self, keys: Iterable[NodeKey]) -> None:
@@ -60,16 +56,19 @@ class Fleet:
             if node is not None:
                 self.release(node.shape, list(node.windows.values()))
 
-    def make_room(self, used: Sequence[NodeKey]) -> None:
-        """Moves the used nodes to the end of the queue and forgets the first ones beyond the bound."""
-        if len(self.nodes) > MAX_NODES:
-            for key in used:
-                self.nodes[key] = self.nodes.pop(key)
-            self.forget(list(self.nodes)[: len(self.nodes) - MAX_NODES])
+    def make_room(self, used: Sequence[NodeKey]) -> list[NodeKey]:
+        """Moves the used nodes to the end of the queue, forgets the first ones beyond the bound, and returns them."""
+        if len(self.nodes) <= MAX_NODES:
+            return []
+        for key in used:
+            self.nodes[key] = self.nodes.pop(key)
+        first = list(self.nodes)[: len(self.nodes) - MAX_NODES]
+        self.forget(first)
+        return first
 
     def encode(self, node: Node) -> bytes:
         """The node's state as bytes."""
-        return encode_node(node, self.table(node.shape), self.detector.version)
+        return encode_node(node, self.table(node.shape))
 
     def table(self, shape: Shape) -> WindowTable:
         """The windows of all nodes of a shape."""

@@ -55,6 +55,7 @@ class Folded:
     duplicates: int = 0
     letters: list[DeadLetter] = field(default_factory=list)
     touched: dict[NodeKey, Node] = field(default_factory=dict)
+    """Nodes that know more than before."""
 
 
 def decode(reader: EnvelopeReader, events: Sequence[Event]) -> Decoded:
@@ -81,15 +82,18 @@ def fold(fleet: Fleet, decoded: Decoded) -> Folded:
     result = Folded(letters=list(decoded.letters))
     accepted: dict[Layout, list[tuple[Frame, Node]]] = {}
     regrouped: dict[NodeKey, list[Devices]] = {}
+    late: dict[NodeKey, Node] = {}
     for event, frame in decoded.frames:
         key = (frame.cluster, frame.node)
         node = fleet.nodes[key]
         if node.replay.is_duplicate(frame.instance, frame.seq):
             result.duplicates += 1
             continue
+        node.clock.note(frame.time[-1], event.position.enqueued_ms)
         first = frame.time[0] // WINDOW_MS
         if first <= node.newest - KEPT_MINUTES:
             result.letters.append(DeadLetter(event, _late(frame, node)))
+            late[key] = node
             continue
         node.replay.mark(frame.instance, frame.seq)
         _note(node, frame, event.position.enqueued_ms)
@@ -104,6 +108,7 @@ def fold(fleet: Fleet, decoded: Decoded) -> Folded:
         fleet.change_devices(fleet.nodes[key], union(reversed(devices)))
     for group in decoded.groups:
         _accumulate(fleet, group, accepted.get(group.layout, ()))
+    result.touched |= late  # what is late may say that the node's clock is wrong
     return result
 
 

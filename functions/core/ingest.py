@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from functions.core.close import Rows, close, evict
-from functions.core.detector import Detector
 from functions.core.fleet import Fleet
 from functions.core.fold import Folded, decode, fold
 from functions.core.node import Node
-from functions.core.ports import DeadLetters, Event, RowSink, StateStore, StateUpdate
+from functions.core.policy.maintenance import MaintenanceWindow
+from functions.core.ports import DeadLetters, Event, MaintenanceCalendar, RowSink, StateStore, StateUpdate
 from functions.core.rows import blob_name, dead_letter_row
+from functions.core.watch import Watch
+from telemetry.errors import StoreUnavailable
 from telemetry.tables import DEAD_LETTERS_TABLE
 from telemetry.validation import EnvelopeReader
 
@@ -36,10 +38,20 @@ class BatchReport:
 class Ingest:
     """Processes the batches of one partition, in order; keeps the partition's nodes in memory between them."""
 
-    def __init__(self, store: StateStore, sink: RowSink, dead_letters: DeadLetters, detector: Detector) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        sink: RowSink,
+        dead_letters: DeadLetters,
+        watch: Watch,
+        calendar: MaintenanceCalendar | None = None,
+    ) -> None:
         self._store, self._sink, self._dead_letters = store, sink, dead_letters
+        self._calendar = calendar
+        self._maintenance: Sequence[MaintenanceWindow] = ()
         self._reader = EnvelopeReader()
-        self.fleet = Fleet(detector)
+        self.fleet = Fleet()
+        self.watch = watch
 
     def run(self, events: Sequence[Event]) -> BatchReport:
         """Stores a batch. Raises TransientError, after which the same batch is to be run again."""
@@ -49,17 +61,28 @@ class Ingest:
             missing = self.fleet.missing(keys)
             if missing:
                 self.fleet.admit(self._store.load(missing))
+            self.watch.prepare()
+            self._look_up_maintenance()
             folded = fold(self.fleet, decoded)
-            rows = close(self.fleet, folded.touched.values())
+            rows = close(self.fleet, folded.touched.values(), self.watch, maintenance=self._maintenance)
             self._write(rows, folded)
             self._commit(list(folded.touched.values()))
         except BaseException:
             self.fleet.forget(keys)
+            self.watch.discard()
             raise
-        self.fleet.make_room(keys)
+        self.watch.forget(self.fleet.make_room(keys))
+        self.watch.keep()
         return BatchReport(
             len(events), folded.stored, folded.duplicates, len(folded.letters), len(rows), tuple(folded.touched)
         )
+
+    def _look_up_maintenance(self) -> None:
+        if self._calendar is not None:
+            try:
+                self._maintenance = self._calendar.windows()
+            except StoreUnavailable as error:
+                self.watch.problems.append(f"maintenance is as it was known before: {error}")
 
     def _write(self, rows: Rows, folded: Folded) -> None:
         if folded.letters:
@@ -82,10 +105,13 @@ class Ingest:
 
 def summary(node: Node) -> dict[str, str | int | float | bool]:
     """What a list of nodes shows, kept beside the state so that listing need not open it."""
+    incident = node.watched.incident
     return {
-        "Pool": str(node.resource.get("pool", "")),
+        "Pool": node.pool,
         "Status": "silent" if node.silent else "live",
         "LastSeen": node.received_ms,
         "AnomalyScore": node.score,
         "AnomalyMetric": node.score_metric,
+        "IncidentId": incident.id if incident is not None else "",
+        "Severity": incident.severity.label if incident is not None else "",
     }

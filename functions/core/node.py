@@ -1,37 +1,36 @@
 """The state of one node, and its bytes: what the node's entity in Table Storage carries.
 
 Pure; used by `fleet`. The bytes are versioned, checked by gzip's CRC, and never pickle:
-magic and version, then gzip of: header length, header (JSON), last sample, detector state, one block per window.
+magic and version, then gzip of: header length, header (JSON), last sample, one block per window.
 The header names the metrics, so that a build with another catalogue still reads what both know.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import NamedTuple, cast
 
 import numpy as np
 import orjson
 from isal import igzip, isal_zlib
 
-from functions.core.detector import State
+from functions.core.clocks import NodeClock
+from functions.core.policy.incidents import Watched
+from functions.core.policy.record import from_document, to_document
 from functions.core.ports import NodeKey
 from functions.core.replay import ReplayWindow
 from functions.core.windows import WindowTable
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS
 from telemetry.layout import Floats, Indexes, Shape
-from telemetry.tables import FEATURES
 
 _GzipError = cast(type[Exception], isal_zlib.error)
-MAGIC = b"DMS\x01"
+MAGIC = b"DMS\x02"
 METRICS: dict[str, list[str]] = {
     "": [metric.key for metric in NODE_METRICS],
     **{c.key: [metric.key for metric in c.metrics] for c in DEVICE_CLASSES},
 }
 """Keys of the node's metrics and of each device class; a state carries those it was written with."""
-_FEATURES_CRC = zlib.crc32("\n".join(FEATURES).encode())
 
 Devices = tuple[tuple[str, ...], ...]
 NO_DEVICES: Devices = ((),) * len(DEVICE_CLASSES)
@@ -51,8 +50,6 @@ class Node:
     """Guards the next commit (ETag); None while the store does not have the node."""
     devices: Devices
     shape: Shape
-    history: State
-    """Detector planes and the policy's run lengths, (planes + 1, features)."""
     last: Floats
     """The newest sample, per column of the shape."""
     windows: dict[int, int] = field(default_factory=dict)
@@ -65,25 +62,28 @@ class Node:
     received_ms: int = 0
     """When Event Hubs received the envelope with it."""
     silent: bool = False
+    silent_since: int = -1
+    """Minute since which it has been told to be silent; -1: that it speaks again has been told."""
     score: float = 0.0
     score_metric: str = ""
+    watched: Watched = field(default_factory=Watched)
+    clock: NodeClock = field(default_factory=NodeClock)
+
+    @property
+    def pool(self) -> str:
+        """Its node pool; empty until the agent has told it."""
+        return str(self.resource.get("pool", ""))
+
     resource: Resource = field(default_factory=dict)
 
 
-def new_node(key: NodeKey, planes: int, version: str | None = None) -> Node:
+def new_node(key: NodeKey, version: str | None = None) -> Node:
     """A node nothing is known of."""
     shape = Shape(tuple(map(len, NO_DEVICES)))
-    return Node(
-        key,
-        version,
-        NO_DEVICES,
-        shape,
-        np.zeros((planes + 1, len(FEATURES)), np.float32),
-        np.full(shape.width, np.nan),
-    )
+    return Node(key, version, NO_DEVICES, shape, np.full(shape.width, np.nan))
 
 
-def encode_node(node: Node, table: WindowTable, detector_version: int) -> bytes:
+def encode_node(node: Node, table: WindowTable) -> bytes:
     """The node's state as bytes."""
     minutes = sorted(node.windows)
     header = orjson.dumps(
@@ -98,13 +98,14 @@ def encode_node(node: Node, table: WindowTable, detector_version: int) -> bytes:
             "newest": node.newest,
             "last_ms": node.last_ms,
             "received_ms": node.received_ms,
-            "silent": node.silent,
+            "silent": [node.silent, node.silent_since],
             "score": [node.score, node.score_metric],
             "resource": node.resource,
-            "detector": [detector_version, _FEATURES_CRC, *node.history.shape],
+            "watched": to_document(node.watched),
+            "clock": astuple(node.clock),
         }
     )
-    parts = [len(header).to_bytes(4, "little"), header, node.last.tobytes(), node.history.tobytes()]
+    parts = [len(header).to_bytes(4, "little"), header, node.last.tobytes()]
     parts += [table.dump(node.windows[minute]) for minute in minutes]
     return MAGIC + igzip.compress(b"".join(parts), 1)
 
@@ -143,9 +144,7 @@ def _column_names(
     ]
 
 
-def decode_node(
-    key: NodeKey, version: str | None, blob: bytes, tables: dict[Shape, WindowTable], planes: int, detector_version: int
-) -> Node:
+def decode_node(key: NodeKey, version: str | None, blob: bytes, tables: dict[Shape, WindowTable]) -> Node:
     """The node back from its bytes, its windows in the table of its shape. Raises StateUnreadable."""
     if blob[: len(MAGIC)] != MAGIC:
         raise StateUnreadable(f"state starts with {blob[:4]!r}; this build reads {MAGIC!r}")
@@ -160,16 +159,11 @@ def decode_node(
         table = tables.get(shape)
         if table is None:
             table = tables[shape] = WindowTable(shape)
-        node = new_node(key, planes, version)
+        node = new_node(key, version)
         node.devices, node.shape = columns.devices, shape
         node.last = np.full(shape.width, np.nan)
         node.last[columns.target] = np.frombuffer(data[size : size + 8 * columns.width])[columns.source]
         size += 8 * columns.width
-        known, crc, *dimensions = header["detector"]
-        history = np.frombuffer(data[size : size + 4 * dimensions[0] * dimensions[1]], np.float32).reshape(dimensions)
-        size += history.nbytes
-        if (known, crc) == (detector_version, _FEATURES_CRC) and history.shape == node.history.shape:
-            node.history = history.copy()
         for minute, samples, emitted in header["windows"]:
             slot = table.allocate()
             allocated.append(slot)
@@ -180,8 +174,10 @@ def decode_node(
             size += length
         node.replay.seen = {name: (top, int(bits, 16)) for name, top, bits in header["instances"]}
         node.newest, node.last_ms, node.received_ms = header["newest"], header["last_ms"], header["received_ms"]
-        node.silent, node.resource = header["silent"], header["resource"]
+        (node.silent, node.silent_since), node.resource = header["silent"], header["resource"]
         node.score, node.score_metric = header["score"]
+        node.watched = from_document(header["watched"])
+        node.clock = NodeClock(*header["clock"])
     except (ValueError, LookupError, TypeError, OverflowError, EOFError, OSError, _GzipError) as error:
         if table is not None:
             table.release(allocated)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from functions.core.policy.maintenance import MaintenanceWindow
 from telemetry.errors import EnvelopeRejected
 
 NodeKey = tuple[str, str]
@@ -63,6 +64,29 @@ class StateStore(Protocol):
         Raises StateConflict naming at least one key whose version is not the expected one; other updates of the
         call may or may not have been stored, so the caller reloads all of them. Raises StoreUnavailable otherwise.
         """
+
+
+class DetectorStates(Protocol):
+    """Keeps what detectors know, a few megabytes under a name, guarded by a version."""
+
+    def load(self, name: str, *, unless: str | None = None) -> StoredState | None:
+        """What is stored under the name, with blob None for nothing; None if it still has the version `unless`.
+
+        Raises StoreUnavailable.
+        """
+
+    def save(self, name: str, blob: bytes, expected_version: str | None) -> str:
+        """Replaces what is stored and returns its new version; None expects that there is nothing yet.
+
+        Raises StateConflict if the version is not the expected one, StoreUnavailable otherwise.
+        """
+
+
+class MaintenanceCalendar(Protocol):
+    """Knows when which nodes are in maintenance."""
+
+    def windows(self) -> Sequence[MaintenanceWindow]:
+        """Those that were not over a day ago, as they were known a minute ago at most. Raises StoreUnavailable."""
 
 
 class RowSink(Protocol):

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from functions.core.device_columns import absent_devices, fitted, text_around_numbers, without
 from functions.core.node import Node
+from functions.core.policy.explanation import findings_of, rounded, sentence
+from functions.core.policy.incidents import Kind, Phase, Told, incident_id
+from functions.core.policy.rules import Severity
 from functions.core.ports import DeadLetter
 from functions.core.windows import WINDOW_MS, WindowTable
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Metric
@@ -103,11 +106,11 @@ class WindowRows:
         self.revisions: list[int] = table.samples[slots].tolist()
 
     def features(self) -> Floats:
-        """What detectors look at: (windows, telemetry.tables.FEATURES)."""
+        """What windows are judged by: (windows, telemetry.tables.FEATURES)."""
         return np.concatenate([self._mean[:, list(SCORED)], self._totals], axis=1)
 
     def make(
-        self, nodes: Sequence[Node], minutes: Sequence[int], scores: Sequence[tuple[float, str]]
+        self, nodes: Sequence[Node], minutes: Sequence[int], scores: Sequence[tuple[float | None, str]]
     ) -> Iterator[bytes]:
         """One row of NodeMetrics_CL per window."""
         lines = orjson.dumps(self._numbers(), option=orjson.OPT_SERIALIZE_NUMPY)
@@ -124,9 +127,9 @@ class WindowRows:
                 b'{%b%b,"Revision":%d,"AnomalyScore":%b,"AnomalyMetric":"%b",%b'
                 % (
                     _time_columns(minutes[index]),
-                    _node_columns(*node.key, str(node.resource.get("pool", ""))),
+                    _node_columns(*node.key, node.pool),
                     self.revisions[index],
-                    repr(score).encode(),
+                    b"null" if score is None else repr(score).encode(),
                     metric.encode(),
                     b"".join(text),
                 )
@@ -168,11 +171,79 @@ def _time_columns(minute: int) -> bytes:
     return b'"TimeGenerated":"%b","WindowStart":"%b"' % (start, start)
 
 
-def anomaly_row(
-    node: Node, minute: int, revision: int, metric: str, kind: str, score: float, value: float | None,
-    lower: float | None = None, upper: float | None = None,
+def incident_row(node: Node, minute: int, revision: int, score: float, told: Told) -> bytes:
+    """One row of NodeAnomalies_CL about an incident that metrics show; the strongest of them is named."""
+    incident = told.incident
+    first = incident.strongest_first[0]
+    return _anomaly_row(
+        node,
+        minute,
+        revision,
+        identity=incident.id,
+        kind=incident.kind,
+        phase=told.phase,
+        severity=incident.severity,
+        since_ms=incident.since * WINDOW_MS,
+        explanation=sentence(incident, told.similar, told.phase),
+        suppressed=incident.suppressed,
+        Metric=first.metric,
+        Score=score,
+        Value=rounded(first.value),
+        Lower=rounded(first.lower),
+        Upper=rounded(first.upper),
+        Metrics=findings_of(incident),
+    )
+
+
+def silent_row(node: Node, phase: Phase, now_ms: int | None = None, *, suppressed: bool = False) -> bytes:
+    """One row of NodeAnomalies_CL about a node that fell silent, with the seconds until then, or that speaks again."""
+    quiet_s = None if now_ms is None else round((now_ms - node.received_ms) / 1000, 1)
+    told = f"nothing received for {quiet_s:.0f} s" if quiet_s is not None else "the node reports again"
+    return _anomaly_row(
+        node,
+        node.newest,
+        0,
+        identity=incident_id(*node.key, Kind.SILENT, node.silent_since),
+        kind=Kind.SILENT,
+        phase=phase,
+        severity=Severity.ERROR,
+        since_ms=node.silent_since * WINDOW_MS,
+        explanation=told,
+        suppressed=suppressed,
+        Score=1.0,
+        Value=quiet_s,
+    )
+
+
+def clock_row(node: Node, since: int, phase: Phase, *, suppressed: bool = False) -> bytes:
+    """One row of NodeAnomalies_CL about a node whose clock is wrong since a minute, by so many seconds, or no more."""
+    error_s = node.clock.error_ms / 1000
+    side = "ahead" if error_s > 0 else "behind"
+    told = (
+        f"the node's clock is {abs(error_s):.0f} s {side}"
+        if phase is Phase.BEGIN
+        else "the node's clock is right again"
+    )
+    return _anomaly_row(
+        node,
+        node.newest,
+        0,
+        identity=incident_id(*node.key, Kind.CLOCK, since),
+        kind=Kind.CLOCK,
+        phase=phase,
+        severity=Severity.WARNING,
+        since_ms=since * WINDOW_MS,
+        explanation=told,
+        suppressed=suppressed,
+        Score=1.0,
+        Value=round(error_s, 1),
+    )
+
+
+def _anomaly_row(
+    node: Node, minute: int, revision: int, *, identity: str, kind: Kind, phase: Phase, severity: Severity,
+    since_ms: int, explanation: str, suppressed: bool = False, **rest: Any,
 ) -> bytes:  # fmt: skip
-    """One row of NodeAnomalies_CL."""
     start = timestamp(minute * WINDOW_MS)
     return orjson.dumps(
         {
@@ -180,13 +251,20 @@ def anomaly_row(
             "WindowStart": start,
             "Cluster": node.key[0],
             "Node": node.key[1],
-            "Metric": metric,
+            "Pool": node.pool,
+            "IncidentId": identity,
             "Kind": kind,
+            "State": phase,
+            "Severity": severity.label,
+            "Suppressed": suppressed,
+            "Since": timestamp(since_ms),
+            "Explanation": explanation,
             "Revision": revision,
-            "Score": round(score, 4),
-            "Value": value,
-            "Lower": lower,
-            "Upper": upper,
+            "Metric": "",
+            "Lower": None,
+            "Upper": None,
+            "Metrics": [],
+            **rest,
         }
     )
 

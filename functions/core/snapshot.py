@@ -6,7 +6,10 @@ import math
 from typing import Any
 
 from functions.core.node import Node
+from functions.core.policy.explanation import findings_of, sentence
+from functions.core.policy.incidents import similar_episode
 from functions.core.rows import timestamp
+from functions.core.windows import WINDOW_MS
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Metric
 
 
@@ -38,12 +41,36 @@ def snapshot(node: Node) -> dict[str, Any]:
     return {
         "cluster": node.key[0],
         "node": node.key[1],
-        "pool": str(node.resource.get("pool", "")),
+        "pool": node.pool,
         "status": "silent" if node.silent else "live",
         "sampleTime": timestamp(node.last_ms),
         "receivedTime": timestamp(node.received_ms),
         "anomaly": {"score": node.score, "metric": node.score_metric or None},
+        "incident": _incident(node),
         "resource": node.resource,
         "metrics": {metric_name(metric): value for metric, value in zip(NODE_METRICS, values, strict=False)},
         "devices": devices,
+    }
+
+
+def _incident(node: Node) -> dict[str, Any] | None:
+    """The node's open incident and why there is one: metrics, the band that was usual, what it was like before."""
+    incident = node.watched.incident
+    if incident is None:
+        return None
+    similar = similar_episode(incident, node.watched.episodes)
+    return {
+        "id": incident.id,
+        "kind": incident.kind,
+        "severity": incident.severity.label,
+        "suppressed": incident.suppressed,
+        "since": timestamp(incident.since * WINDOW_MS),
+        "explanation": sentence(incident, similar),
+        "metrics": [{name.lower(): value for name, value in found.items()} for found in findings_of(incident)],
+        "similar": similar
+        and {
+            "since": timestamp(similar.since * WINDOW_MS),
+            "minutes": similar.minutes,
+            "metrics": similar.metrics,
+        },
     }

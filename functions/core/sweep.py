@@ -1,7 +1,8 @@
 """Closes the windows of nodes that fell silent, and marks them so.
 
-Pure but for the ports. A node that speaks again is live with its next envelope; its last window takes what comes
-late and is told of again with a higher revision.
+Pure but for the ports. What the detectors know is where the node's partition is processed, so the last window of a
+silent node is not judged. A node that speaks again is live with its next envelope; its last window takes what comes
+late, is judged, and is told of again with a higher revision.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from functions.core.close import close
-from functions.core.detector import Detector
 from functions.core.fleet import Fleet
 from functions.core.ingest import summary
-from functions.core.ports import NodeKey, RowSink, StateStore, StateUpdate
-from functions.core.rows import anomaly_row
+from functions.core.node import Node
+from functions.core.policy.incidents import Phase, end
+from functions.core.policy.maintenance import in_maintenance
+from functions.core.ports import MaintenanceCalendar, NodeKey, RowSink, StateStore, StateUpdate
+from functions.core.rows import incident_row, silent_row
 from telemetry.errors import StateConflict
 from telemetry.tables import NODE_ANOMALIES_TABLE
 
@@ -33,8 +36,10 @@ class SilentNodes(StateStore, Protocol):
 class Sweep:
     """One run over all nodes of the store."""
 
-    def __init__(self, store: SilentNodes, sink: RowSink, detector: Detector, *, silent_after_ms: int) -> None:
-        self._store, self._sink, self._detector = store, sink, detector
+    def __init__(
+        self, store: SilentNodes, sink: RowSink, calendar: MaintenanceCalendar, *, silent_after_ms: int
+    ) -> None:
+        self._store, self._sink, self._calendar = store, sink, calendar
         self._silent_after_ms = silent_after_ms
 
     def run(self, now_ms: int) -> list[NodeKey]:
@@ -46,21 +51,34 @@ class Sweep:
         return marked
 
     def _mark(self, keys: Sequence[NodeKey], now_ms: int) -> list[NodeKey]:
-        fleet = Fleet(self._detector)
+        fleet = Fleet()
         fleet.admit(self._store.load(keys))
         nodes = [n for n in fleet.nodes.values() if not n.silent and n.received_ms < now_ms - self._silent_after_ms]
         if not nodes:
             return []
-        rows = close(fleet, nodes, open_too=True)
+        maintenance = self._calendar.windows()
+        rows = close(fleet, nodes, None, maintenance=maintenance, open_too=True)
         for node in nodes:
-            node.silent = True
-            quiet_s = (now_ms - node.received_ms) / 1000
-            rows.add(NODE_ANOMALIES_TABLE, [anomaly_row(node, node.newest, 0, "", "silent", 1.0, round(quiet_s, 1))])
+            node.silent, node.silent_since = True, node.newest
+            suppressed = in_maintenance(maintenance, *node.key, node.pool, now_ms)
+            told = [silent_row(node, Phase.BEGIN, now_ms, suppressed=suppressed)]
+            if node.watched.incident is not None:  # nobody can tell any more whether it goes on
+                told.append(incident_row(node, node.newest, 0, node.score, end(node.watched)))
+            rows.add(NODE_ANOMALIES_TABLE, told)
         for table, lines in rows.tables.items():
             if lines:
                 self._sink.write(table, lines)
         try:
             self._store.commit([StateUpdate(n.key, fleet.encode(n), n.version, summary(n)) for n in nodes])
         except StateConflict:
+            self._take_back(nodes)
             return []  # one of them has just spoken; its rows stand, the others are looked at again in the next run
         return [node.key for node in nodes]
+
+    def _take_back(self, nodes: Sequence[Node]) -> None:
+        """Tells that the silence of those that have spoken meanwhile is over: their states do not know of it."""
+        fleet = Fleet()
+        fleet.admit(self._store.load([node.key for node in nodes]))
+        spoke = [node for node in nodes if fleet.nodes[node.key].received_ms > node.received_ms]
+        if spoke:
+            self._sink.write(NODE_ANOMALIES_TABLE, [silent_row(node, Phase.END) for node in spoke])

@@ -10,8 +10,15 @@ from typing import Any
 
 import orjson
 
-from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore
-from functions.core.ports import DeadLetters, Position, RowSink
+from functions.adapters.memory import (
+    MemoryDeadLetters,
+    MemoryDetectorStates,
+    MemoryMaintenanceCalendar,
+    MemoryRowSink,
+    MemoryStateStore,
+)
+from functions.core.policy.maintenance import MaintenanceWindow
+from functions.core.ports import DeadLetters, DetectorStates, MaintenanceCalendar, Position, RowSink
 from functions.core.sweep import SilentNodes
 
 
@@ -31,6 +38,25 @@ class LettersUnderTest:
     letters: DeadLetters
     kept: Callable[[], Mapping[Position, tuple[bytes, str, str]]]
     """Position -> bytes, reason, detail."""
+
+
+@dataclass(frozen=True)
+class CalendarUnderTest:
+    """A calendar, and the way maintenance gets into it."""
+
+    calendar: MaintenanceCalendar
+    plan: Callable[[MaintenanceWindow], None]
+
+
+@contextmanager
+def memory_detector_states() -> Iterator[DetectorStates]:
+    yield MemoryDetectorStates()
+
+
+@contextmanager
+def memory_calendar() -> Iterator[CalendarUnderTest]:
+    calendar = MemoryMaintenanceCalendar()
+    yield CalendarUnderTest(calendar, calendar.planned.append)
 
 
 @contextmanager
@@ -59,3 +85,5 @@ def memory_dead_letters() -> Iterator[LettersUnderTest]:
 STATE_STORES = {"memory": memory_state_store}
 ROW_SINKS = {"memory": memory_row_sink}
 DEAD_LETTERS = {"memory": memory_dead_letters}
+DETECTOR_STATES = {"memory": memory_detector_states}
+CALENDARS = {"memory": memory_calendar}

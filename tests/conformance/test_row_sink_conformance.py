@@ -21,13 +21,21 @@ def row(cluster, **changes):
         "WindowStart": "2026-09-21T14:13:00.000Z",
         "Cluster": cluster,
         "Node": "node-1",
-        "Metric": "CpuUtilization",
-        "Kind": "band",
+        "Pool": "user",
+        "IncidentId": "0123456789abcdef",
+        "Kind": "unusual",
+        "State": "begin",
+        "Severity": "Warning",
+        "Suppressed": False,
+        "Since": "2026-09-21T14:10:00.000Z",
+        "Explanation": "CpuUtilization 98 %",
         "Revision": 6,
+        "Metric": "CpuUtilization",
         "Score": 0.9,
         "Value": None,
         "Lower": 0.1,
         "Upper": 0.4,
+        "Metrics": [{"Metric": "CpuUtilization", "Value": 0.98}],
     }
     assert set(fields) == {column.name for column in TABLES[NODE_ANOMALIES_TABLE]}
     return {**fields, **changes}

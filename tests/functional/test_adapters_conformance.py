@@ -1,5 +1,8 @@
 """The real adapters keep the promises of core's ports: the suites of tests/conformance, on Azurite and the stand-in."""
 
+import secrets
+from datetime import UTC, datetime
+
 import pytest
 from azure.data.tables import TableClient
 from azure.monitor.ingestion import LogsIngestionClient
@@ -9,12 +12,16 @@ from function_app_stack import RULE_ID, running_log_analytics
 from log_analytics_process import WORKSPACE, StaticToken
 
 from functions.adapters.dead_letter_blobs import BlobDeadLetters
+from functions.adapters.detector_blobs import BlobDetectorStates
 from functions.adapters.log_analytics import LogAnalyticsSink
+from functions.adapters.maintenance_table import TableMaintenanceCalendar
 from functions.adapters.table_state import TableStateStore
 from functions.bindings.services import BLOB_RETRIES, RETRIES, TIME_LIMITS, PromptRetry
 from functions.core.ports import Position
-from tests.conformance.port_factories import LettersUnderTest, SinkUnderTest
+from tests.conformance.port_factories import CalendarUnderTest, LettersUnderTest, SinkUnderTest
 from tests.conformance.test_dead_letters_conformance import *  # noqa: F403
+from tests.conformance.test_detector_states_conformance import *  # noqa: F403
+from tests.conformance.test_maintenance_calendar_conformance import *  # noqa: F403
 from tests.conformance.test_row_sink_conformance import *  # noqa: F403
 from tests.conformance.test_state_store_conformance import *  # noqa: F403
 
@@ -61,6 +68,41 @@ def dead_letters(container):
         }
 
     return LettersUnderTest(letters, kept)
+
+
+@pytest.fixture
+def detector_states(azurite):
+    """Instead of the suite's own fixture."""
+    options = {**TIME_LIMITS, **BLOB_RETRIES}
+    with ContainerClient.from_connection_string(azurite.connection_string, "detectors", **options) as client:
+        states = BlobDetectorStates(client)
+        states.create_container()
+        yield states
+
+
+@pytest.fixture
+def maintenance_calendar(azurite):
+    """Instead of the suite's own fixture; a table of its own, since a calendar knows all of it."""
+    options = {**TIME_LIMITS, **RETRIES}
+    name = f"Calendar{secrets.token_hex(6)}"
+    with TableClient.from_connection_string(azurite.connection_string, name, **options) as client:
+        calendar = TableMaintenanceCalendar(client, pytest.fail)
+        calendar.create_table()
+        calendar.create_table()
+
+        def plan(window):
+            times = {"From": window.from_ms, "Until": window.until_ms}
+            client.create_entity(
+                {
+                    "PartitionKey": window.cluster,
+                    "RowKey": secrets.token_hex(6),
+                    **{name: datetime.fromtimestamp(ms / 1000, UTC) for name, ms in times.items()},
+                    **({"Pool": window.pool} if window.pool else {}),
+                    **({"Node": window.node} if window.node else {}),
+                }
+            )
+
+        yield CalendarUnderTest(calendar, plan)
 
 
 @pytest.fixture(scope="module")

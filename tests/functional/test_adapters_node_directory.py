@@ -39,6 +39,8 @@ def _state(cluster, node, index):
         "LastSeen": 1_800_000_000_000 + index,
         "AnomalyScore": index / 100,
         "AnomalyMetric": "cpu",
+        "IncidentId": "0123456789abcdef" if index % 2 else "",
+        "Severity": "Error" if index % 2 else "",
     }
     return StateUpdate((cluster, node), bytes(CHUNK_BYTES + index), None, summary)
 
@@ -73,9 +75,10 @@ def test_filtered_pages_give_every_match_once(directory):
 
 
 def test_line_of_a_node_is_what_was_committed_beside_its_state(directory):
-    (found,), _ = directory.page(limit=1, continuation=None, filters={"PartitionKey": "green"})
+    (found, other), _ = directory.page(limit=2, continuation=None, filters={"PartitionKey": "green"})
 
-    assert found == Summary("green", "node-00", "plain", "silent", 1_800_000_000_012, 0.12, "cpu")
+    assert found == Summary("green", "node-00", "plain", "silent", 1_800_000_000_012, 0.12, "cpu", "", "")
+    assert (other.incident_id, other.severity) == ("0123456789abcdef", "Error")
 
 
 def test_quote_in_a_filter_is_a_character_like_others(directory):

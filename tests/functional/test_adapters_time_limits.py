@@ -5,6 +5,8 @@ import socket
 import pytest
 
 from functions.adapters.dead_letter_blobs import BlobDeadLetters
+from functions.adapters.detector_blobs import BlobDetectorStates
+from functions.adapters.maintenance_table import TableMaintenanceCalendar
 from functions.adapters.table_state import TableStateStore
 from functions.bindings import services
 from functions.bindings.services import Services
@@ -30,6 +32,9 @@ CALLS = {
     "keep": (SinkUnavailable, lambda app: app.dead_letters.put([LETTER])),
     "list letters": (StoreUnavailable, lambda app: app.dead_letters.page(limit=1, continuation=None)),
     "one letter": (StoreUnavailable, lambda app: app.dead_letters.raw("0000000000000/hub/0/1")),
+    "planned times": (StoreUnavailable, lambda app: app.calendar.windows()),
+    "load detectors": (StoreUnavailable, lambda app: app.detector_states.load("hub/0")),
+    "save detectors": (StoreUnavailable, lambda app: app.detector_states.save("hub/0", b"state", None)),
     "write": (SinkUnavailable, lambda app: app.sink.write("NodeMetrics_CL", [b"{}"])),
 }
 
@@ -47,8 +52,10 @@ def settings_with_everything_at(port):
 
 def app_with_everything_at(port, monkeypatch):
     """The app's services as they are when what they use went away after the start."""
-    monkeypatch.setattr(TableStateStore, "create_table", lambda self: None)
-    monkeypatch.setattr(BlobDeadLetters, "create_container", lambda self: None)
+    for kind in (TableStateStore, TableMaintenanceCalendar):
+        monkeypatch.setattr(kind, "create_table", lambda self: None)
+    for kind in (BlobDeadLetters, BlobDetectorStates):
+        monkeypatch.setattr(kind, "create_container", lambda self: None)
     monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{port}/msi/token")
     monkeypatch.setenv("IDENTITY_HEADER", "secret")
     return Services(settings_with_everything_at(port))

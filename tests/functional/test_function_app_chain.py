@@ -11,10 +11,10 @@ from function_app_stack import SILENT_AFTER_SECONDS, running_stack
 
 from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink
 from functions.adapters.table_state import TableStateStore
-from functions.core.detector import RobustBand
 from functions.core.ingest import Ingest
 from functions.core.ports import Event, Position
 from functions.core.rows import timestamp
+from functions.core.watch import Watch
 from telemetry.envelope import encode
 from tests.builders import envelope
 from tests.eventually import eventually
@@ -235,13 +235,20 @@ def test_node_that_falls_silent_is_marked_its_window_told_and_it_comes_back(stac
 
     wait_for_sample(stack, "quiet", 2)
     assert stack.snapshot(CLUSTER, "quiet")["status"] == "live"
-    assert len(stack.query("NodeAnomalies_CL | where Node == 'quiet'")) == 1
+    told = stack.query("NodeAnomalies() | where Node == 'quiet' | order by WindowStart asc, State asc")
+    assert [(row["State"], row["IncidentId"]) for row in told] == [
+        ("begin", anomaly["IncidentId"]),
+        ("end", anomaly["IncidentId"]),
+    ]
+    assert [(row["Kind"], row["IsOver"]) for row in stack.query("Incidents() | where Node == 'quiet'")] == [
+        ("silent", True)
+    ]
     assert stack.get("/api/nodes", params={"status": "silent"}).json()["nodes"] == []
 
 
 def _ingest_in_the_past(stack, sent, received_ms):
     """Commits an envelope as it would have been, had Event Hubs received it then; nothing waits in a test."""
-    ingest = Ingest(TableStateStore(stack.states), MemoryRowSink(), MemoryDeadLetters(), RobustBand())
+    ingest = Ingest(TableStateStore(stack.states), MemoryRowSink(), MemoryDeadLetters(), Watch())
     report = ingest.run([Event(encode(sent), Position("telemetry", "0", 0, received_ms))])
     assert report.stored == 1
 

@@ -107,9 +107,10 @@ def test_nodes_of_all_clusters_are_listed_with_the_way_to_their_snapshots(stack)
     assert body["next"] is None
     for line in body["nodes"]:
         snapshot = check(stack.get(line["snapshot"])).json()
-        assert {name: snapshot[name] for name in ("cluster", "node", "pool", "status", "anomaly", "receivedTime")} == {
-            name: value for name, value in line.items() if name != "snapshot"
-        }
+        assert {
+            name: snapshot[name]
+            for name in ("cluster", "node", "pool", "status", "anomaly", "incident", "receivedTime")
+        } == {name: value for name, value in line.items() if name != "snapshot"}
 
 
 @pytest.mark.parametrize("limit", [1, 3, 9, 10])

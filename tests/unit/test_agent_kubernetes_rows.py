@@ -10,8 +10,8 @@ from agent.envelopes import EnvelopeBuilder, Identity
 from agent.manual_clock import ManualClock
 from agent.sampler import Sampler
 from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore
-from functions.core.detector import RobustBand
 from functions.core.ingest import Ingest
+from functions.core.watch import Watch
 from local.kubelet.node import SimulatedNode
 from local.log_analytics.columns import convert_rows
 from local.log_analytics.kql_engine import KqlEngine, load_functions
@@ -46,7 +46,7 @@ def row():
         Identity("aks-test", "node-1", "0123456789ab"), dict, samples_per_envelope=3, publish_interval=30
     )
     sink, letters = MemoryRowSink(), MemoryDeadLetters()
-    ingest = Ingest(MemoryStateStore(), sink, letters, RobustBand())
+    ingest = Ingest(MemoryStateStore(), sink, letters, Watch())
     for _ in range(12):
         for envelope in builder.add(sampler.sample()):
             raw = encode(envelope)

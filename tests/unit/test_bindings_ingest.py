@@ -13,8 +13,8 @@ from azure.functions.meta import Datum
 from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore, Moment
 from functions.bindings import ingest as module
 from functions.bindings.services import Partition
-from functions.core.detector import RobustBand
 from functions.core.ingest import Ingest
+from functions.core.watch import Watch
 from telemetry.envelope import encode
 from telemetry.errors import SinkUnavailable, StoreUnavailable
 from telemetry.tables import NODE_METRICS_TABLE, PIPELINE_RUNS_TABLE
@@ -29,7 +29,7 @@ def app(monkeypatch):
     kept = {}
 
     def partition(name):
-        return kept.setdefault(name, Partition(Ingest(store, sink, letters, RobustBand())))
+        return kept.setdefault(name, Partition(Ingest(store, sink, letters, Watch())))
 
     app = SimpleNamespace(store=store, sink=sink, letters=letters, partition=partition, kept=kept)
     monkeypatch.setattr(module, "services", lambda: app)

@@ -13,11 +13,17 @@ from itertools import pairwise
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore, Moment
-from functions.core.detector import RobustBand
+from functions.adapters.memory import (
+    MemoryDeadLetters,
+    MemoryMaintenanceCalendar,
+    MemoryRowSink,
+    MemoryStateStore,
+    Moment,
+)
 from functions.core.ingest import Ingest
 from functions.core.ports import Event, Position
 from functions.core.sweep import Sweep
+from functions.core.watch import Watch
 from telemetry.envelope import Envelope, encode
 from telemetry.errors import TransientError
 from telemetry.tables import DEAD_LETTERS_TABLE, NODE_METRICS_TABLE
@@ -149,7 +155,7 @@ class Partition:
 
     def new_worker(self):
         store = InterruptedStore(self.store)
-        return {"store": store, "ingest": Ingest(store, self.sink, self.letters, RobustBand()), "at": self.checkpoint}
+        return {"store": store, "ingest": Ingest(store, self.sink, self.letters, Watch()), "at": self.checkpoint}
 
     def tell(self, step):
         match step:
@@ -238,7 +244,7 @@ class Partition:
     def _sweep(self, fault):
         self._plan(fault)
         try:
-            Sweep(self.store, self.sink, RobustBand(), silent_after_ms=0).run(FAR_FUTURE)
+            Sweep(self.store, self.sink, MemoryMaintenanceCalendar(), silent_after_ms=0).run(FAR_FUTURE)
         except TransientError as error:
             event(f"a sweep ends with {type(error).__name__}")
 

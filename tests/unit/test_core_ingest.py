@@ -2,11 +2,17 @@
 
 import pytest
 
-from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore, Moment
+from functions.adapters.memory import (
+    MemoryDeadLetters,
+    MemoryMaintenanceCalendar,
+    MemoryRowSink,
+    MemoryStateStore,
+    Moment,
+)
 from functions.core import replay
-from functions.core.detector import RobustBand
 from functions.core.ingest import BatchReport, Ingest
 from functions.core.sweep import Sweep
+from functions.core.watch import Watch
 from telemetry.envelope import encode
 from telemetry.errors import RejectReason, SinkUnavailable, StateConflict, StoreUnavailable
 from telemetry.tables import DEAD_LETTERS_TABLE, NODE_ANOMALIES_TABLE, NODE_METRICS_TABLE, TABLES
@@ -25,7 +31,7 @@ class Core:
         self.ingest = self.another_ingest()
 
     def another_ingest(self):
-        return Ingest(self.store, self.sink, self.letters, RobustBand())
+        return Ingest(self.store, self.sink, self.letters, Watch())
 
     def say(self, *said):
         return self.ingest.run([event(one if isinstance(one, bytes) else encode(one)) for one in said])
@@ -44,7 +50,7 @@ class Core:
         return [letter.error.reason for letter in self.letters.letters.values()]
 
     def sweep(self):
-        return Sweep(self.store, self.sink, RobustBand(), silent_after_ms=60_000).run(START + 10**9)
+        return Sweep(self.store, self.sink, MemoryMaintenanceCalendar(), silent_after_ms=60_000).run(START + 10**9)
 
 
 @pytest.fixture

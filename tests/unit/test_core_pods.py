@@ -6,10 +6,10 @@ import orjson
 import pytest
 
 from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore
-from functions.core.detector import RobustBand
 from functions.core.device_columns import MAX_COLUMN_BYTES
 from functions.core.ingest import Ingest
 from functions.core.snapshot import snapshot
+from functions.core.watch import Watch
 from telemetry.catalogue import DEVICE_CLASSES
 from telemetry.envelope import encode
 from telemetry.errors import RejectReason
@@ -26,7 +26,7 @@ TABLE_ENTITY_BYTES = 1024 * 1024
 class Core:
     def __init__(self):
         self.sink, self.letters = MemoryRowSink(), MemoryDeadLetters()
-        self.ingest = Ingest(MemoryStateStore(), self.sink, self.letters, RobustBand())
+        self.ingest = Ingest(MemoryStateStore(), self.sink, self.letters, Watch())
         self.seq = 0
 
     def say(self, minute, second=0, number=3, **changes):

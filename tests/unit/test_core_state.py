@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from isal import igzip
 
 from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore
-from functions.core.detector import RobustBand
 from functions.core.fleet import Fleet
 from functions.core.ingest import Ingest
 from functions.core.node import MAGIC
+from functions.core.policy.deviations import CALM, Course
+from functions.core.policy.incidents import Episode, Finding, Kind, begin, end
 from functions.core.ports import StoredState
+from functions.core.watch import Watch
 from telemetry.catalogue import NODE_METRICS
 from telemetry.envelope import encode
 from tests.builders import START, devices, envelope, event
@@ -21,8 +23,8 @@ KEY = ("aks-test", "node-1")
 
 
 def lived():
-    """A fleet whose node has a history: windows, devices, two instances, a resource, a detector that learnt."""
-    ingest = Ingest(MemoryStateStore(), MemoryRowSink(), MemoryDeadLetters(), RobustBand())
+    """A fleet whose node has a history: windows, devices, two instances, a resource, a clock, incidents."""
+    ingest = Ingest(MemoryStateStore(), MemoryRowSink(), MemoryDeadLetters(), Watch())
     for seq in range(1, 8):
         said = envelope(
             seq,
@@ -33,6 +35,14 @@ def lived():
             resource={"pool": "pool1", "cpus": 8, "boot_time": 1.5},
         )
         ingest.run([event(encode(said), enqueued_ms=START + 400_000)])
+    node = ingest.fleet.nodes[KEY]
+    found = Finding("DiskBusy", node.newest - 3, 0.9, 0.0, 0.5, 1.75)
+    begin(node.watched, "an id", Kind.UNUSUAL, node.newest, [found], suppressed=True)
+    node.watched.episodes = (Episode(node.newest - 900, 12, ("CpuSteal", "DiskBusy")),)
+    course = Course(CALM.strong.copy(), CALM.quiet.copy())
+    course.strong[2], course.quiet[2] = 0b1101, 3
+    node.watched.course = course
+    node.silent_since = node.newest - 5
     return ingest.fleet
 
 
@@ -45,7 +55,7 @@ def contents(blob):
 
 
 def admitted(blob):
-    fleet = Fleet(RobustBand())
+    fleet = Fleet()
     fleet.admit({KEY: StoredState(blob, "v1")})
     return fleet, fleet.nodes[KEY]
 
@@ -57,11 +67,16 @@ def test_state_comes_back_from_its_bytes_exactly():
     other, back = admitted(fleet.encode(node))
 
     assert other.unreadable == []
-    for name in ("devices", "shape", "newest", "last_ms", "received_ms", "silent", "score", "score_metric", "resource"):
+    for name in (
+        *("devices", "shape", "newest", "last_ms", "received_ms", "silent", "silent_since"),
+        *("score", "score_metric", "resource", "clock"),
+    ):
         assert getattr(back, name) == getattr(node, name), name
     assert back.replay == node.replay
     assert list(back.replay.seen) == list(node.replay.seen)
-    assert np.array_equal(back.history, node.history)
+    assert (back.watched.minute, back.watched.incident) == (node.watched.minute, node.watched.incident)
+    assert back.watched.episodes == node.watched.episodes
+    assert np.array_equal(back.watched.course, node.watched.course)
     assert np.array_equal(back.last, node.last, equal_nan=True)
     assert sorted(back.windows) == sorted(node.windows)
     for minute, slot in back.windows.items():
@@ -75,8 +90,9 @@ def test_state_comes_back_from_its_bytes_exactly():
 def test_state_read_back_can_be_written_to():
     fleet, node = admitted(BLOB)
 
-    node.history += 1
     node.last += 1
+    node.watched.course.strong[0] += 1
+    end(node.watched)
     fleet.forget([KEY])
 
     assert fleet.tables == {}
@@ -125,7 +141,7 @@ def test_flipped_bit_in_the_first_bytes_is_never_an_exception(position, bit):
     admitted(bytes(flipped))
 
 
-@pytest.mark.parametrize("blob", [b"DMS\x02" + BLOB[4:], b"", b"{}", b"\x00" * 100, MAGIC, BLOB[4:]])
+@pytest.mark.parametrize("blob", [b"DMS\x01" + BLOB[4:], b"", b"{}", b"\x00" * 100, MAGIC, BLOB[4:]])
 def test_state_of_another_version_or_of_none_is_begun_anew_and_noted(blob):
     assert_begun_anew(blob)
 
@@ -143,20 +159,6 @@ def test_state_whose_header_says_something_else_is_never_an_exception(position, 
     changed = data[:position] + replacement + data[position + len(replacement) :]
 
     admitted(MAGIC + igzip.compress(changed, 1))
-
-
-def test_history_of_another_detector_is_begun_anew_and_the_rest_is_kept():
-    class NewerBand(RobustBand):
-        version = 2
-
-    fleet = Fleet(NewerBand())
-    fleet.admit({KEY: StoredState(BLOB, "v1")})
-
-    node = fleet.nodes[KEY]
-    assert fleet.unreadable == []
-    assert not node.history.any()
-    assert node.windows
-    assert node.replay.seen
 
 
 def test_state_with_a_count_no_array_holds_is_begun_anew_and_noted():

@@ -38,6 +38,30 @@ def test_labelled_files_are_scored_and_reported(folder, tmp_path, capsys):
     assert (tmp_path / "out" / "files.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_odd_files_are_judged_without_a_complaint(folder, tmp_path, capsys):
+    odd = {"missing": ["", "", ""], "infinite": ["inf", "-inf", "1"], "alone": ["5"], "huge": ["1e308", "1", "-1e308"]}
+    windows = json.loads((folder / "windows.json").read_text())
+    for name, values in odd.items():
+        rows = "".join(f"2014-04-01 00:{n:02}:00,{value}\n" for n, value in enumerate(values))
+        (folder / "data" / f"{name}.csv").write_text(f"timestamp,value\n{rows}")
+        windows[f"{name}.csv"] = []
+    (folder / "windows.json").write_text(json.dumps(windows))
+
+    assert main(["--only", "files", "--data", str(folder), "--out", str(tmp_path / "out")]) == 0
+
+    assert "eval.nab_detected 1 of 1 windows" in capsys.readouterr().out
+
+
+def test_files_without_any_window_have_no_score_but_false_alarms_are_counted(folder, tmp_path, capsys):
+    (folder / "windows.json").write_text('{"a/jump.csv": [], "a/calm.csv": []}')
+
+    assert main(["--only", "files", "--data", str(folder), "--out", str(tmp_path / "out")]) == 0
+
+    out = capsys.readouterr().out
+    assert "nab_standard" not in out
+    assert "eval.nab_false_alarms" in out
+
+
 def test_without_data_it_says_that_this_part_was_left_out_and_how_to_give_it(tmp_path, capsys):
     assert main(["--only", "files", "--out", str(tmp_path)]) == 0
 

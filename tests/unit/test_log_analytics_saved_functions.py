@@ -18,7 +18,9 @@ COLUMNS = {
     "NodeMetrics_CL": KEYS
     | {"Pool": "string", "Revision": "long", "CpuAvg": "real"}
     | dict.fromkeys(("Disks", "Pods", "Custom"), "dynamic"),
-    "NodeAnomalies_CL": KEYS | {"Revision": "long", "Metric": "string", "Kind": "string", "Score": "real"},
+    "NodeAnomalies_CL": KEYS
+    | dict.fromkeys(("Pool", "IncidentId", "Kind", "State", "Severity", "Metric", "Explanation"), "string")
+    | {"Revision": "long", "Score": "real", "Suppressed": "boolean", "Since": "datetime", "Metrics": "dynamic"},
     "DeadLetters_CL": {
         "TimeGenerated": "datetime",
         "EventHub": "string",
@@ -135,23 +137,102 @@ def test_custom_metrics_has_a_row_for_each_metric_and_device(workspace):
     ]
 
 
-def test_node_anomalies_keeps_metrics_and_kinds_apart(workspace):
-    window = {"Cluster": "c", "Node": "n", "WindowStart": at(0), "Metric": "cpu", "Kind": "spike"}
+def told(minutes, state, identity="i", **changes):
+    """A row of NodeAnomalies_CL."""
+    return {
+        "WindowStart": at(minutes),
+        "Cluster": "c",
+        "Node": "n",
+        "Pool": "p",
+        "IncidentId": identity,
+        "Kind": "unusual",
+        "State": state,
+        "Severity": "Warning",
+        "Suppressed": False,
+        "Since": at(1),
+        "Revision": 6,
+        "Metric": "CpuSteal",
+        "Metrics": [{"Metric": "CpuSteal"}],
+        "Explanation": f"{state} {minutes}",
+        **changes,
+    }
+
+
+def test_node_anomalies_reads_what_was_told_once_at_its_highest_revision(workspace):
+    begin = told(3, "begin")
     workspace.post(
         "NodeAnomalies_CL",
-        window | {"Revision": 1, "Score": 0.8},
-        window | {"Revision": 2, "Score": 0.9},
-        window | {"Revision": 1, "Score": 0.7, "Kind": "drift"},
-        window | {"Revision": 1, "Score": 0.6, "Metric": "memory"},
+        begin | {"Revision": 5, "Score": 0.8},
+        begin | {"Score": 0.9},
+        begin | {"Score": 0.9},
+        told(9, "end", Score=0.1),
+        told(3, "begin", identity="other", Score=0.7),
     )
 
     rows = workspace.ask("NodeAnomalies()")
 
-    assert sorted((row["Metric"], row["Kind"], row["Score"]) for row in rows) == [
-        ("cpu", "drift", 0.7),
-        ("cpu", "spike", 0.9),
-        ("memory", "spike", 0.6),
+    assert sorted((row["IncidentId"], row["State"], row["Score"]) for row in rows) == [
+        ("i", "begin", 0.9),
+        ("i", "end", 0.1),
+        ("other", "begin", 0.7),
     ]
+
+
+def test_incidents_has_one_row_for_each_with_its_worst_severity_and_its_latest_explanation(workspace):
+    worse = told(5, "update", Severity="Error", Metric="DiskBusy")
+    workspace.post("NodeAnomalies_CL", told(3, "begin"), told(3, "begin"), worse, told(30, "end", Severity="Error"))
+
+    (row,) = workspace.ask("Incidents()")
+
+    assert row["Metrics"] is not None
+    del row["Metrics"]
+    assert row == {
+        "IncidentId": "i",
+        "Cluster": "c",
+        "Pool": "p",
+        "Node": "n",
+        "Kind": "unusual",
+        "Severity": "Error",
+        "Suppressed": False,
+        "Since": START + timedelta(minutes=1),
+        "Told": START + timedelta(minutes=3),
+        "IsOver": True,
+        "LastTold": START + timedelta(minutes=30),
+        "Nodes": 1,
+        "Metric": "CpuSteal",
+        "Explanation": "end 30",
+    }
+
+
+def test_incidents_shows_what_is_open_newest_first(workspace):
+    old = [told(3, "begin", "old"), told(20, "end", "old")]
+    workspace.post("NodeAnomalies_CL", *old, told(40, "begin", "open", Since=at(38)))
+
+    rows = workspace.ask("Incidents()")
+
+    assert [(row["IncidentId"], row["IsOver"]) for row in rows] == [("open", False), ("old", True)]
+
+
+def test_a_pools_incident_is_one_row_and_open_until_its_last_node_is_well(workspace):
+    begun = [told(3 + place, "begin", Kind="pool", Node=node) for place, node in enumerate("abc")]
+    workspace.post("NodeAnomalies_CL", *begun, told(30, "end", Kind="pool", Node="a"))
+    (row,) = workspace.ask("Incidents()")
+    assert (row["Node"], row["Nodes"], row["IsOver"], row["Told"]) == ("", 3, False, START + timedelta(minutes=3))
+
+    workspace.post("NodeAnomalies_CL", *(told(31, "end", Kind="pool", Node=node) for node in "bc"))
+
+    (row,) = workspace.ask("Incidents()")
+    assert row["IsOver"]
+
+
+def test_an_incident_is_suppressed_unless_it_outlasted_maintenance(workspace):
+    during = told(3, "begin", Suppressed=True)
+    workspace.post("NodeAnomalies_CL", during)
+    assert [row["Suppressed"] for row in workspace.ask("Incidents()")] == [True]
+
+    workspace.post("NodeAnomalies_CL", told(9, "update"))
+
+    assert [row["Suppressed"] for row in workspace.ask("Incidents()")] == [False]
 
 
 def test_dead_letters_reads_each_envelope_once(workspace):

@@ -16,10 +16,10 @@ from bench.oracle.evidence import SABOTAGES, Evidence, judge
 from bench.oracle.nodes import CLOSING_AHEAD_MS, SimulatedNode, closing_envelope
 from bench.oracle.reckoning import EnvelopeId, Logged, Place
 from functions.adapters.memory import MemoryDeadLetters, MemoryRowSink, MemoryStateStore
-from functions.core.detector import RobustBand
 from functions.core.ingest import Ingest
 from functions.core.ports import Event, Position
 from functions.core.replay import ReplayWindow
+from functions.core.watch import Watch
 from tests import builders
 
 DAY_MS = 86_400_000
@@ -40,7 +40,7 @@ def process(sink=None):
     """Sends the traffic through the core in batches of random size, some of them twice; gives the evidence."""
     outgoing, poison, now = traffic()
     sink, letters = sink or MemoryRowSink(), MemoryDeadLetters()
-    ingest = Ingest(MemoryStateStore(), sink, letters, RobustBand())
+    ingest = Ingest(MemoryStateStore(), sink, letters, Watch())
     events = [Event(one.body, Position("telemetry", "0", index, now)) for index, one in enumerate(outgoing)]
     sizes, runs, first = random.Random(5), [], 0
     while first < len(events):
