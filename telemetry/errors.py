@@ -75,6 +75,10 @@ class StoreUnavailable(TransientError):
     """Node states could not be read or written for a reason other than a conflict."""
 
 
+class HistoryUnavailable(TransientError):
+    """What was stored could not be read back from Log Analytics, or not whole."""
+
+
 class SettingsError(TelemetryError):
     """The settings are unusable; `problems` lists every one of them."""
 

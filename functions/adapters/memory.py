@@ -102,8 +102,8 @@ class MemoryStateStore:
         return versions
 
 
-class MemoryDetectorStates:
-    """`functions.core.ports.DetectorStates`; operations "load" and "save"."""
+class MemoryBlobs:
+    """`functions.core.ports.VersionedBlobs`; operations "load" and "save"."""
 
     def __init__(self) -> None:
         self.faults = Faults()
@@ -113,7 +113,7 @@ class MemoryDetectorStates:
     def load(self, name: str, *, unless: str | None = None) -> StoredState | None:
         """Returns what is stored under the name."""
         if self.faults.begin("load"):
-            raise StoreUnavailable(f"told to fail loading the detector states {name}")
+            raise StoreUnavailable(f"told to fail loading {name}")
         found = self._blobs.get(name, StoredState(None, None))
         return None if unless is not None and found.version == unless else found
 
@@ -121,13 +121,13 @@ class MemoryDetectorStates:
         """Replaces what is stored under the name."""
         moment = self.faults.begin("save")
         if moment in (Moment.BEFORE, Moment.HALFWAY):
-            raise StoreUnavailable(f"told to fail {moment} saving the detector states {name}")
+            raise StoreUnavailable(f"told to fail {moment} saving {name}")
         if self._blobs.get(name, StoredState(None, None)).version != expected_version:
-            raise StateConflict([("detector-states", name)])
+            raise StateConflict([("memory", name)])
         version = f'W/"{next(self._versions)}"'
         self._blobs[name] = StoredState(blob, version)
         if moment:
-            raise StoreUnavailable(f"told to fail {moment} saving the detector states {name}")
+            raise StoreUnavailable(f"told to fail {moment} saving {name}")
         return version
 
 

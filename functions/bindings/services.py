@@ -24,14 +24,16 @@ from azure.core.pipeline.policies import RetryPolicy
 from azure.data.tables import TableClient
 from azure.identity import ManagedIdentityCredential
 from azure.monitor.ingestion import LogsIngestionClient
+from azure.monitor.query import LogsQueryClient
 from azure.storage.blob import ContainerClient
 
 from functions.adapters.dead_letter_blobs import BlobDeadLetters
-from functions.adapters.detector_blobs import BlobDetectorStates
+from functions.adapters.history import LogAnalyticsHistory
 from functions.adapters.log_analytics import LogAnalyticsSink
 from functions.adapters.maintenance_table import TableMaintenanceCalendar
 from functions.adapters.node_directory import NodeDirectory
 from functions.adapters.table_state import TableStateStore
+from functions.adapters.versioned_blobs import ContainerBlobs
 from functions.bindings.settings import Settings, read_settings
 from functions.core.ingest import Ingest
 from functions.core.sweep import Sweep
@@ -48,6 +50,8 @@ TIME_LIMITS: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 15}
 RETRIES: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.5}
 BLOB_RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 0, "increment_base": 1, "random_jitter_range": 1}
 LONGEST_RETRY_AFTER = 5.0
+QUERY_READ_TIMEOUT = 190
+"""Seconds; the service itself gives a query up after 180."""
 
 
 class PromptRetry(RetryPolicy[Any, Any]):
@@ -81,11 +85,19 @@ class Services:
         self.directory = NodeDirectory(tables(STATES_TABLE))
         self.calendar = TableMaintenanceCalendar(tables(MAINTENANCE_TABLE), log.error)
         self.dead_letters = BlobDeadLetters(containers(DEAD_LETTERS_CONTAINER))
-        self.detector_states = BlobDetectorStates(containers(DETECTOR_STATES_CONTAINER))
+        self.detector_states = ContainerBlobs(containers(DETECTOR_STATES_CONTAINER))
         logs = LogsIngestionClient(
             settings.logs_endpoint, credential, retry_policy=PromptRetry(**RETRIES), **TIME_LIMITS
         )
         self.sink = LogAnalyticsSink(logs, settings.logs_rule_id)
+        queries = LogsQueryClient(
+            credential,
+            endpoint=settings.query_endpoint,
+            retry_policy=PromptRetry(**RETRIES),
+            connection_timeout=TIME_LIMITS["connection_timeout"],
+            read_timeout=QUERY_READ_TIMEOUT,
+        )
+        self.history = LogAnalyticsHistory(queries, settings.workspace_id)
         self.sweep = Sweep(self.store, self.sink, self.calendar, silent_after_ms=settings.silent_after_ms)
         self._partitions: dict[str, Partition] = {}
         self._lock = threading.Lock()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from telemetry.errors import SettingsError
 
+PUBLIC_QUERY_ENDPOINT = "https://api.loganalytics.io"
+
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
@@ -25,6 +27,8 @@ class Settings:
     storage: StorageSettings
     logs_endpoint: str
     logs_rule_id: str
+    workspace_id: str
+    query_endpoint: str
     client_id: str | None
     """Of the user-assigned managed identity; None for the system-assigned one."""
     api_keys: tuple[str, ...]
@@ -53,6 +57,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if endpoint and not endpoint.startswith("https://"):
         problems.append(f"LOGS_INGESTION_ENDPOINT must begin with https://, got {endpoint!r}")
     rule_id = required("LOGS_DCR_IMMUTABLE_ID", "dcr-0123456789abcdef0123456789abcdef")
+    workspace_id = required("LOGS_WORKSPACE_ID", "01234567-89ab-cdef-0123-456789abcdef")
+    if workspace_id and not re.fullmatch("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", workspace_id):
+        problems.append(
+            "LOGS_WORKSPACE_ID must be the workspace's id (customerId) like 01234567-89ab-cdef-0123-456789abcdef, "
+            f"got {workspace_id[:80]!r}"
+        )
+    query_endpoint = environment.get("LOGS_QUERY_ENDPOINT", "").strip() or PUBLIC_QUERY_ENDPOINT
+    if not query_endpoint.startswith("https://"):
+        problems.append(f"LOGS_QUERY_ENDPOINT must begin with https://, got {query_endpoint!r}")
     listed = required("HTTP_API_KEYS", "KEY or KEY1,KEY2")
     keys = tuple(key.strip() for key in listed.split(",") if key.strip())
     if listed and not keys:
@@ -68,6 +81,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         StorageSettings(connection, table_uri, blob_uri),
         endpoint.rstrip("/"),
         rule_id,
+        workspace_id,
+        query_endpoint.rstrip("/"),
         environment.get("AZURE_CLIENT_ID") or None,
         keys,
         int(silent_after) * 1000,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
 
 from functions.core.policy.maintenance import MaintenanceWindow
 from telemetry.errors import EnvelopeRejected
@@ -66,8 +67,8 @@ class StateStore(Protocol):
         """
 
 
-class DetectorStates(Protocol):
-    """Keeps what detectors know, a few megabytes under a name, guarded by a version."""
+class VersionedBlobs(Protocol):
+    """Keeps what detectors and models know, a few megabytes under a name, guarded by a version."""
 
     def load(self, name: str, *, unless: str | None = None) -> StoredState | None:
         """What is stored under the name, with blob None for nothing; None if it still has the version `unless`.
@@ -79,6 +80,20 @@ class DetectorStates(Protocol):
         """Replaces what is stored and returns its new version; None expects that there is nothing yet.
 
         Raises StateConflict if the version is not the expected one, StoreUnavailable otherwise.
+        """
+
+
+Columns = Mapping[str, Sequence[Any]]
+"""A table by columns, all equally long."""
+
+
+class History(Protocol):
+    """Answers queries about rows that were stored."""
+
+    def query(self, kql: str, since: datetime, until: datetime) -> Columns:
+        """The answer to a KQL query over rows whose TimeGenerated is within [since, until].
+
+        Whole or not at all: raises HistoryUnavailable for what is too large, takes too long, or cannot be asked.
         """
 
 

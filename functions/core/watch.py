@@ -32,7 +32,7 @@ from functions.core.policy.incidents import Finding, Kind, Told, Watched, begin,
 from functions.core.policy.maintenance import MaintenanceWindow, in_maintenance
 from functions.core.policy.pools import Pools
 from functions.core.policy.rules import COLUMNS, FULL, METRICS
-from functions.core.ports import DetectorStates, NodeKey
+from functions.core.ports import NodeKey, VersionedBlobs
 from functions.core.windows import WINDOW_MS
 from telemetry.errors import StateConflict, StoreUnavailable
 from telemetry.layout import Floats, Indexes
@@ -75,7 +75,7 @@ class _Numbers(NamedTuple):
 class Watch:
     """The detectors' memory, the pools, and the decisions. Without a store it keeps everything in memory only."""
 
-    def __init__(self, states: DetectorStates | None = None, *, name: str = "") -> None:
+    def __init__(self, states: VersionedBlobs | None = None, *, name: str = "") -> None:
         self._states, self._name = states, name
         self.memory = DetectorMemory()
         self.problems: list[str] = []
@@ -143,7 +143,7 @@ class Watch:
             self.problems.append(f"detectors begin anew: {error}")
             self.memory = DetectorMemory()
 
-    def _store(self, states: DetectorStates) -> None:
+    def _store(self, states: VersionedBlobs) -> None:
         self._unsaved = 0
         try:
             self._version = states.save(self._name, self.memory.encode(), self._version)

@@ -108,6 +108,8 @@ class Endpoints:
             "STATE_STORAGE": self.storage,
             "LOGS_INGESTION_ENDPOINT": self.log_analytics_url,
             "LOGS_DCR_IMMUTABLE_ID": _rule_id(),
+            "LOGS_WORKSPACE_ID": self.keys.workspace_id,
+            "LOGS_QUERY_ENDPOINT": self.log_analytics_url,
             "HTTP_API_KEYS": self.keys.functions,
             "LOCAL_IDENTITY_TOKEN": self.keys.log_analytics,
             "LOCAL_FUNCTIONS_MASTER_KEY": self.keys.functions_master,

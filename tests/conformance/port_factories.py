@@ -11,14 +11,14 @@ from typing import Any
 import orjson
 
 from functions.adapters.memory import (
+    MemoryBlobs,
     MemoryDeadLetters,
-    MemoryDetectorStates,
     MemoryMaintenanceCalendar,
     MemoryRowSink,
     MemoryStateStore,
 )
 from functions.core.policy.maintenance import MaintenanceWindow
-from functions.core.ports import DeadLetters, DetectorStates, MaintenanceCalendar, Position, RowSink
+from functions.core.ports import DeadLetters, MaintenanceCalendar, Position, RowSink, VersionedBlobs
 from functions.core.sweep import SilentNodes
 
 
@@ -49,8 +49,8 @@ class CalendarUnderTest:
 
 
 @contextmanager
-def memory_detector_states() -> Iterator[DetectorStates]:
-    yield MemoryDetectorStates()
+def memory_blobs() -> Iterator[VersionedBlobs]:
+    yield MemoryBlobs()
 
 
 @contextmanager
@@ -85,5 +85,5 @@ def memory_dead_letters() -> Iterator[LettersUnderTest]:
 STATE_STORES = {"memory": memory_state_store}
 ROW_SINKS = {"memory": memory_row_sink}
 DEAD_LETTERS = {"memory": memory_dead_letters}
-DETECTOR_STATES = {"memory": memory_detector_states}
+VERSIONED_BLOBS = {"memory": memory_blobs}
 CALENDARS = {"memory": memory_calendar}

@@ -68,6 +68,8 @@ class Stack:
             "EVENTHUB_CONSUMER_GROUP": "$Default",
             "LOGS_INGESTION_ENDPOINT": self.log_analytics.url,
             "LOGS_DCR_IMMUTABLE_ID": RULE_ID,
+            "LOGS_WORKSPACE_ID": WORKSPACE,
+            "LOGS_QUERY_ENDPOINT": self.log_analytics.url,
             "HTTP_API_KEYS": f"{FIRST_KEY}, {SECOND_KEY}",
             "SILENT_AFTER_SECONDS": str(SILENT_AFTER_SECONDS),
         }

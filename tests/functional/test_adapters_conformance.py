@@ -12,18 +12,18 @@ from function_app_stack import RULE_ID, running_log_analytics
 from log_analytics_process import WORKSPACE, StaticToken
 
 from functions.adapters.dead_letter_blobs import BlobDeadLetters
-from functions.adapters.detector_blobs import BlobDetectorStates
 from functions.adapters.log_analytics import LogAnalyticsSink
 from functions.adapters.maintenance_table import TableMaintenanceCalendar
 from functions.adapters.table_state import TableStateStore
+from functions.adapters.versioned_blobs import ContainerBlobs
 from functions.bindings.services import BLOB_RETRIES, RETRIES, TIME_LIMITS, PromptRetry
 from functions.core.ports import Position
 from tests.conformance.port_factories import CalendarUnderTest, LettersUnderTest, SinkUnderTest
 from tests.conformance.test_dead_letters_conformance import *  # noqa: F403
-from tests.conformance.test_detector_states_conformance import *  # noqa: F403
 from tests.conformance.test_maintenance_calendar_conformance import *  # noqa: F403
 from tests.conformance.test_row_sink_conformance import *  # noqa: F403
 from tests.conformance.test_state_store_conformance import *  # noqa: F403
+from tests.conformance.test_versioned_blobs_conformance import *  # noqa: F403
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +71,11 @@ def dead_letters(container):
 
 
 @pytest.fixture
-def detector_states(azurite):
+def versioned_blobs(azurite):
     """Instead of the suite's own fixture."""
     options = {**TIME_LIMITS, **BLOB_RETRIES}
     with ContainerClient.from_connection_string(azurite.connection_string, "detectors", **options) as client:
-        states = BlobDetectorStates(client)
+        states = ContainerBlobs(client)
         states.create_container()
         yield states
 

@@ -1,19 +1,20 @@
 """Services that are down or never answer: every call, with the clients the app makes, fails soon and says so."""
 
 import socket
+from datetime import UTC, datetime
 
 import pytest
 
 from functions.adapters.dead_letter_blobs import BlobDeadLetters
-from functions.adapters.detector_blobs import BlobDetectorStates
 from functions.adapters.maintenance_table import TableMaintenanceCalendar
 from functions.adapters.table_state import TableStateStore
+from functions.adapters.versioned_blobs import ContainerBlobs
 from functions.bindings import services
 from functions.bindings.services import Services
 from functions.bindings.settings import read_settings
 from functions.core.ports import DeadLetter, Event, Position, StateUpdate
 from local.azurite import ACCOUNT, ACCOUNT_KEY
-from telemetry.errors import EnvelopeRejected, RejectReason, SinkUnavailable, StoreUnavailable
+from telemetry.errors import EnvelopeRejected, HistoryUnavailable, RejectReason, SinkUnavailable, StoreUnavailable
 
 # A call with the SDKs' own settings takes minutes and is ended here.
 pytestmark = pytest.mark.timeout(30)
@@ -22,6 +23,7 @@ LETTER = DeadLetter(Event(b"raw", Position("hub", "0", 1, 1)), EnvelopeRejected(
 UPDATE = StateUpdate(("aks", "node-1"), b"state", None, {"Status": "live", "LastSeen": 1})
 MANY = [("aks", f"node-{index}") for index in range(20)]
 ATTEMPTS = 3
+DAY = datetime(2026, 3, 2, tzinfo=UTC)
 CALLS = {
     "load": (StoreUnavailable, lambda app: app.store.load([UPDATE.key])),
     "load many": (StoreUnavailable, lambda app: app.store.load(MANY)),
@@ -35,6 +37,7 @@ CALLS = {
     "planned times": (StoreUnavailable, lambda app: app.calendar.windows()),
     "load detectors": (StoreUnavailable, lambda app: app.detector_states.load("hub/0")),
     "save detectors": (StoreUnavailable, lambda app: app.detector_states.save("hub/0", b"state", None)),
+    "history": (HistoryUnavailable, lambda app: app.history.query("NodeMetrics_CL", DAY, DAY)),
     "write": (SinkUnavailable, lambda app: app.sink.write("NodeMetrics_CL", [b"{}"])),
 }
 
@@ -45,6 +48,8 @@ def settings_with_everything_at(port):
         "STATE_STORAGE": f"AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={at};TableEndpoint={at};",
         "LOGS_INGESTION_ENDPOINT": f"https://127.0.0.1:{port}",
         "LOGS_DCR_IMMUTABLE_ID": "dcr-1",
+        "LOGS_WORKSPACE_ID": "01234567-89ab-cdef-0123-456789abcdef",
+        "LOGS_QUERY_ENDPOINT": f"https://127.0.0.1:{port}",
         "HTTP_API_KEYS": "k" * 16,
     }
     return read_settings(environment)
@@ -54,7 +59,7 @@ def app_with_everything_at(port, monkeypatch):
     """The app's services as they are when what they use went away after the start."""
     for kind in (TableStateStore, TableMaintenanceCalendar):
         monkeypatch.setattr(kind, "create_table", lambda self: None)
-    for kind in (BlobDeadLetters, BlobDetectorStates):
+    for kind in (BlobDeadLetters, ContainerBlobs):
         monkeypatch.setattr(kind, "create_container", lambda self: None)
     monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{port}/msi/token")
     monkeypatch.setenv("IDENTITY_HEADER", "secret")
@@ -65,6 +70,7 @@ def app_with_everything_at(port, monkeypatch):
 def impatient(monkeypatch):
     """Shorter times than in production, given the same way."""
     monkeypatch.setitem(services.TIME_LIMITS, "read_timeout", 0.2)
+    monkeypatch.setattr(services, "QUERY_READ_TIMEOUT", 0.2)
     monkeypatch.setitem(services.RETRIES, "retry_backoff_factor", 0.01)
     monkeypatch.setitem(services.BLOB_RETRIES, "initial_backoff", 0)
     monkeypatch.setitem(services.BLOB_RETRIES, "increment_base", 0)

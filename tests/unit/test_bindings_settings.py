@@ -9,6 +9,7 @@ GOOD = {
     "STATE_STORAGE": "UseDevelopmentStorage=true",
     "LOGS_INGESTION_ENDPOINT": "https://dce.westeurope.ingest.monitor.azure.com/",
     "LOGS_DCR_IMMUTABLE_ID": "dcr-0123",
+    "LOGS_WORKSPACE_ID": "01234567-89ab-cdef-0123-456789ABCDEF",
     "HTTP_API_KEYS": " first-key-is-long , second-key-is-long ,",
 }
 IDENTITY = {
@@ -29,6 +30,8 @@ def test_good_settings_are_read_and_trimmed():
         StorageSettings("UseDevelopmentStorage=true", None, None),
         "https://dce.westeurope.ingest.monitor.azure.com",
         "dcr-0123",
+        "01234567-89ab-cdef-0123-456789ABCDEF",
+        "https://api.loganalytics.io",
         None,
         ("first-key-is-long", "second-key-is-long"),
         180_000,
@@ -50,12 +53,30 @@ def test_every_problem_is_told_at_once():
         read_settings({"SILENT_AFTER_SECONDS": "soon"})
 
     told = str(error.value)
-    names = ["STATE_STORAGE", "LOGS_INGESTION_ENDPOINT", "LOGS_DCR_IMMUTABLE_ID", "HTTP_API_KEYS", "SILENT_AFTER"]
+    names = ["STATE_STORAGE", "LOGS_INGESTION_ENDPOINT", "LOGS_DCR_IMMUTABLE_ID", "LOGS_WORKSPACE_ID"]
+    names += ["HTTP_API_KEYS", "SILENT_AFTER"]
     assert len(error.value.problems) == len(names)
     assert all(name in told for name in names)
 
 
-@pytest.mark.parametrize("name", ["LOGS_INGESTION_ENDPOINT", "LOGS_DCR_IMMUTABLE_ID", "HTTP_API_KEYS"])
+@pytest.mark.parametrize("workspace", ["my-workspace", "01234567-89ab-cdef-0123-456789ABCDE", "0" * 36])
+def test_workspace_that_is_no_guid_is_told_with_what_was_given(workspace):
+    (problem,) = problems(LOGS_WORKSPACE_ID=workspace)
+
+    assert "LOGS_WORKSPACE_ID" in problem and repr(workspace) in problem and "customerId" in problem
+
+
+def test_queries_go_where_they_are_told_to():
+    assert read_settings({**GOOD, "LOGS_QUERY_ENDPOINT": "https://api.loganalytics.us/"}).query_endpoint == (
+        "https://api.loganalytics.us"
+    )
+    (problem,) = problems(LOGS_QUERY_ENDPOINT="api.loganalytics.io")
+    assert "LOGS_QUERY_ENDPOINT" in problem and "'api.loganalytics.io'" in problem
+
+
+@pytest.mark.parametrize(
+    "name", ["LOGS_INGESTION_ENDPOINT", "LOGS_DCR_IMMUTABLE_ID", "LOGS_WORKSPACE_ID", "HTTP_API_KEYS"]
+)
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_missing_setting_is_told_with_an_example(name, value):
     (problem,) = problems(**{name: value})

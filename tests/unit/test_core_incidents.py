@@ -5,8 +5,8 @@ import json
 import pytest
 
 from functions.adapters.memory import (
+    MemoryBlobs,
     MemoryDeadLetters,
-    MemoryDetectorStates,
     MemoryMaintenanceCalendar,
     MemoryRowSink,
     MemoryStateStore,
@@ -36,7 +36,7 @@ class Node:
 
     def __init__(self, *maintenance):
         self.store, self.sink, self.letters = MemoryStateStore(), MemoryRowSink(), MemoryDeadLetters()
-        self.states, self.calendar = MemoryDetectorStates(), MemoryMaintenanceCalendar(*maintenance)
+        self.states, self.calendar = MemoryBlobs(), MemoryMaintenanceCalendar(*maintenance)
         self.ingest = self.another_instance()
         self.seq = 0
         self.ahead = 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from functions.adapters.memory import MemoryDetectorStates
+from functions.adapters.memory import MemoryBlobs
 from functions.core.policy.incidents import Kind, Phase, Watched
 from functions.core.policy.maintenance import MaintenanceWindow
 from functions.core.policy.rules import METRICS
@@ -67,7 +67,7 @@ def warm(warm_memory):
     """Makes fleets of which the detectors know the first hours."""
 
     def make(nodes=1, **rest):
-        store = MemoryDetectorStates()
+        store = MemoryBlobs()
         store.save("0", warm_memory, None)
         fleet = Fleet(nodes, Watch(store, name="0"), **rest)
         fleet.watch.prepare()
@@ -272,7 +272,7 @@ def test_forgotten_nodes_begin_anew(warm):
 class TestStore:
     @pytest.fixture
     def store(self):
-        return MemoryDetectorStates()
+        return MemoryBlobs()
 
     def test_memory_is_stored_after_ten_windows_a_node_and_loaded_by_the_next_instance(self, store):
         fleet = Fleet(3, Watch(store, name="hub/0"))

@@ -1,4 +1,4 @@
-"""What detectors know, in Blob Storage: one blob per partition of the event hub, guarded by its ETag."""
+"""What detectors and models know, in Blob Storage: one container per kind, every blob guarded by its ETag."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _UNCHANGED = 304
 _CONFLICTS = frozenset({404, 409, 412})
 
 
-class BlobDetectorStates:
-    """`functions.core.ports.DetectorStates` on one container."""
+class ContainerBlobs:
+    """`functions.core.ports.VersionedBlobs` on one container."""
 
     def __init__(self, container: ContainerClient) -> None:
         self._container = container
@@ -27,12 +27,14 @@ class BlobDetectorStates:
             self._container.create_container()
         except HttpResponseError as error:
             if error.status_code != 409:
-                raise StoreUnavailable(f"cannot make the container of detector states: {error.message}") from error
+                raise StoreUnavailable(
+                    f"cannot make the container {self._container.container_name}: {error.message}"
+                ) from error
         except AzureError as error:
-            raise StoreUnavailable(f"cannot make the container of detector states: {error}") from error
+            raise StoreUnavailable(f"cannot make the container {self._container.container_name}: {error}") from error
 
     def load(self, name: str, *, unless: str | None = None) -> StoredState | None:
-        """Reads a blob; see `DetectorStates.load`."""
+        """Reads a blob; see `VersionedBlobs.load`."""
         condition: dict[str, Any] = {}
         if unless is not None:
             condition = {"etag": unless, "match_condition": MatchConditions.IfModified}
@@ -44,10 +46,10 @@ class BlobDetectorStates:
                 return None
             if _code(error) == StorageErrorCode.BLOB_NOT_FOUND:
                 return StoredState(None, None)
-            raise StoreUnavailable(f"cannot read the detector states {name}: {error}") from error
+            raise StoreUnavailable(f"cannot read {self._container.container_name}/{name}: {error}") from error
 
     def save(self, name: str, blob: bytes, expected_version: str | None) -> str:
-        """Writes a blob over the version expected; see `DetectorStates.save`."""
+        """Writes a blob over the version expected; see `VersionedBlobs.save`."""
         condition: dict[str, Any] = {"overwrite": False}
         if expected_version is not None:
             condition = {
@@ -60,8 +62,8 @@ class BlobDetectorStates:
         except AzureError as error:
             is_conflict = getattr(error, "status_code", None) in _CONFLICTS
             if is_conflict and _code(error) != StorageErrorCode.CONTAINER_NOT_FOUND:
-                raise StateConflict([("detector-states", name)]) from error
-            raise StoreUnavailable(f"cannot write the detector states {name}: {error}") from error
+                raise StateConflict([(self._container.container_name, name)]) from error
+            raise StoreUnavailable(f"cannot write {self._container.container_name}/{name}: {error}") from error
 
 
 def _code(error: AzureError) -> str | None:
