@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from local import kql
+from local import kql, maintenance
 from local.supervisor.data_directory import DEFAULT_DATA, DataDirectory, StackError
 from local.supervisor.stack_file import find_running
 
@@ -50,6 +50,8 @@ def _run(options: argparse.Namespace, rest: Sequence[str], data: DataDirectory) 
             return show_log(data, options.name, lines=options.lines, follow=options.follow)
         case "kql":
             return _kql(options, data)
+        case "maintenance":
+            return maintenance.execute(options, storage=find_running(data).environment["STATE_STORAGE"])
         case "fleet":
             return _fleet(rest, data)
     return 0
@@ -120,5 +122,6 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     logs.add_argument("-n", "--lines", type=int, default=100, help="how many lines to begin with (default %(default)s)")
     kql.add_arguments(command("kql", "ask the local Log Analytics workspace in KQL"))
+    maintenance.add_arguments(command("maintenance", "plan times in which incidents need nobody to come"))
     command("fleet", "simulate nodes (arguments of `python -m local.fleet`)", add_help=False)
     return parser

@@ -26,7 +26,15 @@ def endpoints(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["status"], ["down"], ["restart", "agent"], ["kql", "print 1"], ["fleet", "--nodes", "1"]]
+    "arguments",
+    [
+        ["status"],
+        ["down"],
+        ["restart", "agent"],
+        ["kql", "print 1"],
+        ["fleet", "--nodes", "1"],
+        ["maintenance", "list"],
+    ],
 )
 def test_without_a_stack_every_command_says_how_to_start_one(arguments, tmp_path, capsys):
     command, *rest = arguments
