@@ -14,7 +14,7 @@ from local.fleet.model import FleetModel
 from local.fleet.options import Options, read_options
 from local.fleet.publishers import EventHubPublisher, Publisher, StandardOutput, event_hub
 from local.fleet.reporting import Ledger, Report, configure_logging, iso, write_labels
-from local.fleet.simulation import simulate
+from local.fleet.simulation import Pace, simulate
 from telemetry.errors import SettingsError
 
 log = logging.getLogger("local.fleet")
@@ -63,7 +63,7 @@ async def _run(options: Options) -> None:
         ledger,
         Report(ledger, options.nodes, model.active_faults, options.status_file),
         until_ms=until_ms,
-        speed=options.speed,
+        pace=Pace(options.start_ms, options.speed, behind_s=options.behind_s),
         stop=stop,
     )
 
@@ -91,7 +91,7 @@ def _tell_start(options: Options) -> None:
     if gets_ahead and (options.until_ms or sys.maxsize) > time.time_ns() // 1_000_000 + _MAX_AHEAD_MS:
         log.warning(
             "simulated time may get more than 10 min ahead of the clock, and the pipeline refuses such samples; "
-            "start in the past with --start"
+            "start in the past with --start or --since"
         )
 
 

@@ -119,12 +119,17 @@ def _some_nodes(text: str, nodes: int, problems: list[str]) -> Sequence[int]:
 
 
 def _seconds(key: str, text: str, lowest: float, problems: list[str]) -> float:
-    match = _SECONDS.fullmatch(text)
-    seconds = float(match[1]) * _UNITS[match[2]] if match else -1.0
+    seconds = seconds_of(text)
     if not lowest <= seconds <= LONGEST:
         least = "0" if lowest == 0.0 else "more than 0"
         problems.append(f"{key} must be {least} to 30d, as seconds or like 90s, 10m, 2h, 1d, got {text!r}")
     return seconds
+
+
+def seconds_of(text: str) -> float:
+    """What `90`, `90s`, `10m`, `2h` or `1d` stands for; -1 for what is no such text."""
+    match = _SECONDS.fullmatch(text)
+    return float(match[1]) * _UNITS[match[2]] if match else -1.0
 
 
 def _magnitude(text: str | None, kind: type[Fault], problems: list[str]) -> float:

@@ -16,12 +16,15 @@ _BREATHE_EVERY = 50
 
 
 class Pace:
-    """Maps simulated time to the clock: `speed` simulated seconds a second, 0 for as fast as possible."""
+    """Maps simulated time to the clock: `speed` simulated seconds a second, 0 for as fast as possible.
 
-    def __init__(self, start_ms: int, speed: float) -> None:
+    What lies `behind_s` seconds after the start and earlier has its time already: it comes as fast as possible.
+    """
+
+    def __init__(self, start_ms: int, speed: float, *, behind_s: float = 0.0) -> None:
         self._start_ms = start_ms
         self._speed = speed
-        self._started = time.monotonic()
+        self._started = time.monotonic() - behind_s
 
     def wait(self, at_ms: int) -> float:
         """Seconds until a simulated moment has come; 0 or less when it has."""
@@ -37,11 +40,11 @@ async def simulate(
     report: Report,
     *,
     until_ms: int | None,
-    speed: float,
+    pace: Pace,
     stop: asyncio.Event,
 ) -> None:
     """Publishes the fleet's envelopes until `until_ms` (None: for ever) and all are acknowledged, or until `stop`."""
-    publishing = asyncio.create_task(_publish(model, publisher, ledger, until_ms, Pace(model.start_ms, speed)))
+    publishing = asyncio.create_task(_publish(model, publisher, ledger, until_ms, pace))
     reporting = asyncio.create_task(_report(report))
     stopping = asyncio.create_task(stop.wait())
     try:

@@ -48,6 +48,13 @@ def test_the_start_is_an_iso_time_in_utc_unless_it_says_otherwise(text):
     assert options.until_ms == 1_772_438_490_000
 
 
+def test_since_starts_in_the_past_and_catches_up():
+    options = read_options(["--forever", "--stdout", "--since", "7h"], {})
+
+    assert abs(options.start_ms + 7 * 3_600_000 - time.time() * 1000) < 60_000
+    assert (options.behind_s, options.speed) == (7 * 3_600.0, 1.0)
+
+
 def test_a_secret_is_not_shown_with_the_options():
     options = read_options(["--forever"], {"EVENTHUB_CONNECTION_STRING": CONNECTION, "EVENTHUB_NAME": "telemetry"})
 
@@ -72,6 +79,11 @@ def test_a_secret_is_not_shown_with_the_options():
         (["--minutes", "5"], "one of --minutes M and --forever must be given"),
         (["--labels", "labels.jsonl"], "--labels needs --minutes"),
         (["--record", "/no/such/directory/record"], "--record must be a file in a directory that exists"),
+        (["--since", "1w"], "--since must be more than 0 and at most 2d, like 90m, 7h, 1d, got '1w'"),
+        (["--since", "0h"], "--since must be more than 0"),
+        (["--since", "49h"], "--since must be more than 0 and at most 2d"),
+        (["--since", "7h", "--speed", "0"], "--since goes with neither --start nor --speed"),
+        (["--since", "7h", "--start", "now"], "--since goes with neither --start nor --speed"),
         (["--fault", "meteor"], "--fault meteor: no fault is called"),
     ],
 )

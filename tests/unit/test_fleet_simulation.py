@@ -52,7 +52,9 @@ def status_of(tmp_path):
 async def test_it_ends_by_itself_when_everything_until_the_end_is_acknowledged(tmp_path):
     model, publisher, ledger, report = parts(tmp_path, faults=["io_stall:node=1,after=100,duration=60"])
 
-    await simulate(model, publisher, ledger, report, until_ms=START + 120_000, speed=0, stop=asyncio.Event())
+    await simulate(
+        model, publisher, ledger, report, until_ms=START + 120_000, pace=Pace(START, 0), stop=asyncio.Event()
+    )
 
     assert publisher.closed
     assert [sent.seq for sent in publisher.taken if sent.node == publisher.taken[0].node] == [1, 2, 3, 4]
@@ -69,7 +71,7 @@ async def test_the_record_has_a_line_for_every_acknowledged_envelope(tmp_path):
     (tmp_path / "record").write_text('{"earlier": "run"}\n')
     model, publisher, ledger, report = parts(tmp_path)
 
-    await simulate(model, publisher, ledger, report, until_ms=START + 60_000, speed=0, stop=asyncio.Event())
+    await simulate(model, publisher, ledger, report, until_ms=START + 60_000, pace=Pace(START, 0), stop=asyncio.Event())
 
     earlier, *lines = (json.loads(line) for line in (tmp_path / "record").read_text().splitlines())
     assert earlier == {"earlier": "run"}
@@ -84,7 +86,9 @@ async def test_it_stops_when_told_and_says_what_is_pending(tmp_path):
     model, publisher, ledger, report = parts(tmp_path, never=True)
     stop = asyncio.Event()
 
-    running = asyncio.create_task(simulate(model, publisher, ledger, report, until_ms=None, speed=0, stop=stop))
+    running = asyncio.create_task(
+        simulate(model, publisher, ledger, report, until_ms=None, pace=Pace(START, 0), stop=stop)
+    )
     while ledger.published < 100:
         await asyncio.sleep(0.001)
     stop.set()
@@ -102,7 +106,7 @@ async def test_a_failing_publisher_ends_the_simulation_with_its_error(tmp_path):
     model, publisher, ledger, report = parts(tmp_path, fails=True)
 
     with pytest.raises(BrokenPipeError):
-        await simulate(model, publisher, ledger, report, until_ms=None, speed=0, stop=asyncio.Event())
+        await simulate(model, publisher, ledger, report, until_ms=None, pace=Pace(START, 0), stop=asyncio.Event())
 
     assert publisher.closed
 
@@ -111,7 +115,9 @@ async def test_nothing_is_published_before_its_time(tmp_path):
     model, publisher, ledger, report = parts(tmp_path)
     stop = asyncio.Event()
 
-    running = asyncio.create_task(simulate(model, publisher, ledger, report, until_ms=None, speed=0.001, stop=stop))
+    running = asyncio.create_task(
+        simulate(model, publisher, ledger, report, until_ms=None, pace=Pace(START, 0.001), stop=stop)
+    )
     await asyncio.sleep(0.1)
     stop.set()
     await running
@@ -126,6 +132,13 @@ def test_pace_maps_simulated_time_to_the_clock():
     assert 0 < real.wait(START + 100_000) <= 100
     assert 0 < fast.wait(START + 600_000) <= 10
     assert real.wait(START - 1_000) < 0
+
+
+def test_what_lies_in_the_past_comes_at_once_and_the_rest_in_real_time():
+    pace = Pace(START, 1.0, behind_s=3_600.0)
+
+    assert pace.wait(START + 3_599_000) < 0
+    assert 0 < pace.wait(START + 3_700_000) <= 100
 
 
 def test_the_status_file_is_replaced_whole(tmp_path):
