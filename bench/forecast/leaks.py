@@ -53,9 +53,10 @@ class Levels(NamedTuple):
 def simulated(nodes: int, days: int, seed: int) -> Levels:
     """All levels of a fleet in which six nodes of ten have one leak each."""
     faults = _faults(nodes, days, seed)
-    model = FleetModel(nodes, seed=seed, start_ms=START_MS, faults=faults)
     found: dict[tuple[int, str], tuple[Floats, Floats]] = {}
     for members in _chunks(nodes):
+        theirs = [fault for fault in faults if not set(members).isdisjoint(fault.nodes)]
+        model = FleetModel(nodes, seed=seed, start_ms=START_MS, faults=theirs)
         for day in range(days):
             time = START_MS + (day * 1440 + np.arange(1440)) * 60_000
             readings = model.readings(members, np.broadcast_to(time, (len(members), 1440)))

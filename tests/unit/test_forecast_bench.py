@@ -9,6 +9,7 @@ import pytest
 
 from bench.forecast.day_ahead import labelled, measured
 from bench.forecast.exhaustion import WAYS, tally
+from bench.forecast.figures import forecast_figures
 from bench.forecast.hard_series import KINDS, hard
 from bench.forecast.leaks import LEAKS, Leak, Levels, simulated
 
@@ -99,3 +100,18 @@ def test_labelled_series_are_put_on_a_grid_with_what_is_missing(tmp_path: Path) 
     found = labelled(tmp_path)
 
     np.testing.assert_array_equal(found["x/one.csv"], [0, 5, 10, np.nan, 20, 25, 30, 35])
+
+
+def test_figures_of_an_evaluation_are_all_there_and_within_their_ranges() -> None:
+    found = forecast_figures(3, nodes=10, days=11, quick=True)
+
+    assert 0.0 <= found["eval.exhaustion_recall_4h"] <= 1.0
+    assert found["eval.exhaustion_leaks"] + found["eval.exhaustion_leaks_below_4h"] == 6
+    assert found["eval.exhaustion_false_alarms_per_node_week"] >= 0.0
+    assert 0.0 < found["eval.forecast_mase_ratio"] <= found["eval.forecast_worst_mase_ratio"]
+    assert 0.0 <= found["eval.forecast_coverage"] <= 1.0
+
+
+def test_too_few_days_for_leaks_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 11 days are needed, got 5"):
+        forecast_figures(1, nodes=10, days=5)
