@@ -8,6 +8,8 @@ PYTHON_IN_VENV := .venv/bin/python
 PYTEST := $(PYTHON_IN_VENV) -m pytest
 # Node may have come into .venv (tools/setup.sh); mypy, ruff and the rest are there too.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Bytecode is kept, whatever the machine says: tests start hundreds of processes, and each would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 JOBS ?= 4
 ARGS ?=
@@ -32,7 +34,7 @@ run: setup ## the whole product on this machine; Ctrl-C stops it
 test: test-unit test-functional test-e2e ## every test that needs no more than make setup
 
 test-unit: setup ## unit, conformance and static tests
-	$(PYTEST) -n $(JOBS) tests/unit tests/conformance tests/static
+	$(PYTEST) -n $(JOBS) --dist worksteal tests/conformance tests/static tests/unit
 
 test-functional: setup ## tests of single programs as processes
 	$(PYTEST) -n 2 --dist loadfile tests/functional
