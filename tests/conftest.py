@@ -1,5 +1,6 @@
 """Settings of every test: hypothesis does not judge speed, since test machines are shared."""
 
+import atexit
 import gc
 
 from hypothesis import settings
@@ -12,3 +13,4 @@ def pytest_collection_finish() -> None:
     """What was imported and collected stays to the end: garbage collections need not go through it time and again."""
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # so that extensions find nothing leaked

@@ -59,8 +59,12 @@ def findings(tmp_path_factory):
     finished = lint(folder / "tables.json", folder / "functions", *(folder / f"{name}.kql" for name in MISTAKES))
 
     assert finished.returncode == 1, finished.stderr
-    found = {name: [] for name in MISTAKES}
-    for line in finished.stdout.splitlines()[:-1]:
+    return findings_by_file(finished.stdout, MISTAKES)
+
+
+def findings_by_file(output, names):
+    found = {name: [] for name in names}
+    for line in output.splitlines()[:-1]:
         path, _, finding = line.partition(".kql:")
         found[Path(path).name].append(finding)
     return found
@@ -106,24 +110,39 @@ def test_mistake_is_found_with_its_place(findings, name, expected):
     assert expected in "\n".join(findings[name])
 
 
+ALERTS = {
+    "good": "Things_CL | where TimeGenerated > ago(5m) | count",
+    "span": "let span = 5m; Things_CL | where TimeGenerated > ago(span) | count",
+    "aggregated": "Things_CL | summarize AggregatedValue = count()",
+}
+
+
+@pytest.fixture(scope="module")
+def alert_findings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alerts")
+    (folder / "tables.json").write_text(json.dumps({"tables": {"Things_CL": COLUMNS}}))
+    (folder / "functions").mkdir()
+    (folder / "functions" / "Things.kql").write_text("Things_CL")
+    for name, query in ALERTS.items():
+        (folder / f"{name}.kql").write_text(query)
+
+    files = [folder / f"{name}.kql" for name in ALERTS]
+    finished = lint(folder / "tables.json", folder / "functions", "--alert", *files)
+
+    assert finished.returncode == 1, finished.stderr
+    return findings_by_file(finished.stdout, ALERTS)
+
+
 @pytest.mark.parametrize(
-    ("query", "expected"),
+    ("name", "expected"),
     [
-        ("Things_CL | where TimeGenerated > ago(5m) | count", None),
-        ("let span = 5m; Things_CL | where TimeGenerated > ago(span) | count", "ago() takes a literal"),
-        ("Things_CL | summarize AggregatedValue = count()", "'AggregatedValue' is refused"),
+        ("good", []),
+        ("span", ["1:50: ALERT: ago() takes a literal in alert rules"]),
+        ("aggregated", ["1:23: ALERT: 'AggregatedValue' is refused in alert rules"]),
     ],
 )
-def test_alert_queries_have_rules_of_their_own(tmp_path, query, expected):
-    (tmp_path / "tables.json").write_text(json.dumps({"tables": {"Things_CL": COLUMNS}}))
-    (tmp_path / "Things.kql").write_text("Things_CL")
-    (tmp_path / "alert").mkdir()
-    (tmp_path / "alert" / "rule.kql").write_text(query)
-
-    finished = lint(tmp_path / "tables.json", tmp_path, "--alert", tmp_path / "alert" / "rule.kql")
-
-    assert finished.returncode == (1 if expected else 0), finished.stdout
-    assert (expected or "0 findings") in finished.stdout
+def test_alert_queries_have_rules_of_their_own(alert_findings, name, expected):
+    assert alert_findings[name] == expected
 
 
 @pytest.mark.parametrize("arguments", [[], ["--tables", "x"], ["--unknown"]])
