@@ -19,6 +19,7 @@ class MemorySpool:
         self._max_age = max_age
         self._clock = clock
         self._waiting: list[tuple[Spooled, float]] = []
+        self._bytes = 0
         self._next = 1
         self._drops = Drops()
 
@@ -35,11 +36,12 @@ class MemorySpool:
     @property
     def waiting_bytes(self) -> int:
         """How many bytes the envelopes that wait have together."""
-        return sum(len(spooled.body) for spooled, _ in self._waiting)
+        return self._bytes
 
     def append(self, body: bytes) -> None:
         """Adds an envelope at the end; drops from the front what is then over the bounds."""
         self._waiting.append((Spooled(self._next, body), self._clock.monotonic()))
+        self._bytes += len(body)
         self._next += 1
         self._enforce()
         self._drops.appended()
@@ -48,10 +50,12 @@ class MemorySpool:
         """Gives the oldest envelopes in order, at most so many and so large together; one at least if there is any."""
         self._enforce()
         taken: list[Spooled] = []
+        size = 0
         for spooled, _ in self._waiting[:max_count]:
-            if taken and sum(len(t.body) for t in taken) + len(spooled.body) > max_bytes:
+            if taken and size + len(spooled.body) > max_bytes:
                 break
             taken.append(spooled)
+            size += len(spooled.body)
         return taken
 
     def oldest_age(self) -> float:
@@ -61,6 +65,7 @@ class MemorySpool:
     def remove(self, numbers: Iterable[int]) -> None:
         """Removes envelopes; numbers it does not have are ignored."""
         gone = set(numbers)
+        self._bytes -= sum(len(spooled.body) for spooled, _ in self._waiting if spooled.number in gone)
         self._waiting = [item for item in self._waiting if item[0].number not in gone]
 
     def __len__(self) -> int:
@@ -75,5 +80,5 @@ class MemorySpool:
                 reason = DropReason.OVER_AGE
             else:
                 break
-            self._waiting.pop(0)
+            self._bytes -= len(self._waiting.pop(0)[0].body)
             self._drops.add(reason)
