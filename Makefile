@@ -67,7 +67,7 @@ check: setup ## what a pull request must pass besides the tests
 	lint-imports --no-logo
 	$(PYTHON_IN_VENV) tools/check_generated.py
 	node tools/kql_lint.js --tables infra/log_analytics/tables.json --functions infra/queries/functions \
-		$$(find infra/queries -name '*.kql' | sort)
+		$$(find infra/queries functions/queries -name '*.kql' | sort)
 	hadolint agent/Dockerfile
 	bash -n tools/setup.sh tools/helm/setup.sh tools/image/make_base.sh .ci/run
 

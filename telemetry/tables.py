@@ -15,6 +15,7 @@ from telemetry.prometheus_document import prometheus_document
 
 NODE_METRICS_TABLE = "NodeMetrics_CL"
 NODE_ANOMALIES_TABLE = "NodeAnomalies_CL"
+NODE_FORECASTS_TABLE = "NodeForecasts_CL"
 DEAD_LETTERS_TABLE = "DeadLetters_CL"
 PIPELINE_RUNS_TABLE = "PipelineRuns_CL"
 
@@ -103,6 +104,24 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("Lower", "real", "Lower end of what was usual then"),
         Column("Upper", "real", "Upper end of what was usual then"),
         Column("Metrics", "dynamic", "Every metric of it, the strongest first, with value, band, and since when"),
+    ),
+    NODE_FORECASTS_TABLE: (
+        Column("TimeGenerated", "datetime", "The moment it was forecast at"),
+        Column("WindowStart", "datetime", "The same, never replaced: end of the newest data that it was made of"),
+        Column("Cluster", "string", "AKS cluster"),
+        Column("Node", "string", "Node name; empty: of a whole pool"),
+        Column("Pool", "string", "Node pool"),
+        Column("Kind", "string", "exhaustion: something of a node will be used up; demand: what a pool will need"),
+        Column("Metric", "string", "Column of NodeMetrics_CL without its statistic"),
+        Column("Device", "string", "Mount point; empty: of the whole node or pool"),
+        Column("ForecastTime", "datetime", "exhaustion: when it is used up; demand: start of 15 minutes to come"),
+        Column("SecondsLeft", "real", "exhaustion: until it is used up"),
+        Column("Confidence", "real", "exhaustion: 0 to 1"),
+        Column("Value", "real", "exhaustion: share in use now; demand: expected sum of the nodes' shares in use"),
+        Column("Lower", "real", "demand: lower end of the band that eight of ten values are to be within"),
+        Column("Upper", "real", "demand: its upper end"),
+        Column("Limit", "real", "exhaustion: share at which it is used up"),
+        Column("IncidentId", "string", "exhaustion: the incident that tells of it"),
     ),
     DEAD_LETTERS_TABLE: (
         Column("TimeGenerated", "datetime", "When Event Hubs received the event"),

@@ -29,12 +29,16 @@ from azure.storage.blob import ContainerClient
 
 from functions.adapters.dead_letter_blobs import BlobDeadLetters
 from functions.adapters.history import LogAnalyticsHistory
+from functions.adapters.kql_files import kql
 from functions.adapters.log_analytics import LogAnalyticsSink
 from functions.adapters.maintenance_table import TableMaintenanceCalendar
 from functions.adapters.node_directory import NodeDirectory
 from functions.adapters.table_state import TableStateStore
 from functions.adapters.versioned_blobs import ContainerBlobs
 from functions.bindings.settings import Settings, read_settings
+from functions.core.forecast.demand import FORECASTS_BLOB, DemandForecast
+from functions.core.forecast.demand_memory import NewestForecasts
+from functions.core.forecast.exhaustion_watch import ExhaustionWatch
 from functions.core.ingest import Ingest
 from functions.core.sweep import Sweep
 from functions.core.watch import Watch
@@ -43,6 +47,7 @@ STATES_TABLE = "NodeStates"
 MAINTENANCE_TABLE = "MaintenanceWindows"
 DEAD_LETTERS_CONTAINER = "dead-letters"
 DETECTOR_STATES_CONTAINER = "detector-states"
+FORECAST_STATES_CONTAINER = "forecast-states"
 
 log = logging.getLogger("services")
 
@@ -86,6 +91,7 @@ class Services:
         self.calendar = TableMaintenanceCalendar(tables(MAINTENANCE_TABLE), log.error)
         self.dead_letters = BlobDeadLetters(containers(DEAD_LETTERS_CONTAINER))
         self.detector_states = ContainerBlobs(containers(DETECTOR_STATES_CONTAINER))
+        self.forecast_states = ContainerBlobs(containers(FORECAST_STATES_CONTAINER))
         logs = LogsIngestionClient(
             settings.logs_endpoint, credential, retry_policy=PromptRetry(**RETRIES), **TIME_LIMITS
         )
@@ -99,12 +105,16 @@ class Services:
         )
         self.history = LogAnalyticsHistory(queries, settings.workspace_id)
         self.sweep = Sweep(self.store, self.sink, self.calendar, silent_after_ms=settings.silent_after_ms)
+        self.demand = DemandForecast(self.history, kql, self.forecast_states, self.sink)
+        self.forecasts = NewestForecasts(self.forecast_states, FORECASTS_BLOB)
+        self.exhaustion = ExhaustionWatch(self.history, kql, self.forecast_states, self.sink, self.calendar)
         self._partitions: dict[str, Partition] = {}
         self._lock = threading.Lock()
         self.store.create_table()
         self.calendar.create_table()
         self.dead_letters.create_container()
         self.detector_states.create_container()
+        self.forecast_states.create_container()
 
     def partition(self, name: str) -> Partition:
         """What is kept of one partition; made when its first batch comes."""

@@ -19,7 +19,7 @@ from functions.core.node import Node
 from functions.core.policy.explanation import findings_of, rounded, sentence
 from functions.core.policy.incidents import Kind, Phase, Told, incident_id
 from functions.core.policy.rules import Severity
-from functions.core.ports import DeadLetter
+from functions.core.ports import DeadLetter, NodeKey
 from functions.core.windows import WINDOW_MS, WindowTable
 from telemetry.catalogue import DEVICE_CLASSES, NODE_METRICS, Metric
 from telemetry.layout import Floats, Indexes, Shape
@@ -244,14 +244,26 @@ def _anomaly_row(
     node: Node, minute: int, revision: int, *, identity: str, kind: Kind, phase: Phase, severity: Severity,
     since_ms: int, explanation: str, suppressed: bool = False, **rest: Any,
 ) -> bytes:  # fmt: skip
-    start = timestamp(minute * WINDOW_MS)
+    return anomaly_row(
+        node.key, node.pool, minute * WINDOW_MS,
+        identity=identity, kind=kind, phase=phase, severity=severity, since_ms=since_ms,
+        explanation=explanation, suppressed=suppressed, Revision=revision, **rest,
+    )  # fmt: skip
+
+
+def anomaly_row(
+    key: NodeKey, pool: str, at_ms: int, *, identity: str, kind: Kind, phase: Phase, severity: Severity,
+    since_ms: int, explanation: str, suppressed: bool, **rest: Any,
+) -> bytes:  # fmt: skip
+    """One row of NodeAnomalies_CL; `rest` are its other columns."""
+    start = timestamp(at_ms)
     return orjson.dumps(
         {
             "TimeGenerated": start,
             "WindowStart": start,
-            "Cluster": node.key[0],
-            "Node": node.key[1],
-            "Pool": node.pool,
+            "Cluster": key[0],
+            "Node": key[1],
+            "Pool": pool,
             "IncidentId": identity,
             "Kind": kind,
             "State": phase,
@@ -259,7 +271,7 @@ def _anomaly_row(
             "Suppressed": suppressed,
             "Since": timestamp(since_ms),
             "Explanation": explanation,
-            "Revision": revision,
+            "Revision": 0,
             "Metric": "",
             "Lower": None,
             "Upper": None,

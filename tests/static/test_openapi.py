@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from functions.bindings import dead_letters, health, ingest, nodes, openapi, sweep
+from functions.bindings import capacity, dead_letters, forecast, health, ingest, nodes, openapi, sweep
 from functions.bindings.nodes import MAX_POOL
+from functions.core.forecast.capacity import MOST_HOURS
 from telemetry.rules import NAME_PATTERN
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ OPERATIONS = {
 def app_routes():
     """Method and path of every HTTP function; a catch-all parameter is written as OpenAPI can."""
     found = {}
-    for module in (ingest, sweep, nodes, dead_letters, health, openapi):
+    for module in (ingest, sweep, forecast, nodes, capacity, dead_letters, health, openapi):
         for builder in module.blueprint._function_builders:
             function = builder._function
             trigger = function.get_trigger()
@@ -121,3 +122,17 @@ def test_names_and_limits_of_the_document_are_those_of_the_code():
     assert query["cluster"]["schema"]["pattern"] == NAME_PATTERN
     assert query["pool"]["schema"]["maxLength"] == MAX_POOL
     assert set(query) == {*nodes._FILTERS, "limit", "continuation"}
+
+
+def test_limits_of_capacity_are_those_of_the_code():
+    query = parameters(OPERATIONS["get", "/capacity"], "query")
+    limits = {name: (given["schema"].get("minimum"), given["schema"].get("maximum")) for name, given in query.items()}
+
+    assert query["cluster"]["schema"]["pattern"] == NAME_PATTERN
+    assert query["pool"]["schema"]["maxLength"] == MAX_POOL
+    assert limits["hours"] == (1, MOST_HOURS)
+    assert limits["target"] == (capacity.LEAST_TARGET, 1)
+    assert limits["min"] == limits["max"] == (0, capacity.MOST_NODES)
+    assert query["hours"]["schema"]["default"] == capacity.DEFAULT_HOURS
+    assert query["target"]["schema"]["default"] == capacity.DEFAULT_TARGET
+    assert [name for name, given in query.items() if given["required"]] == ["cluster", "pool"]

@@ -72,6 +72,8 @@ class Foreseen(NamedTuple):
     """The level it grows from now on; NaN where the point is missing."""
     base: Floats
     """The level it grew from; NaN where nothing is foreseen."""
+    age: Floats
+    """Seconds that took; NaN where nothing is foreseen."""
 
 
 class _Growth(NamedTuple):
@@ -88,6 +90,7 @@ class _Outlook(NamedTuple):
     holds: Flags
     seconds: Floats
     base: Floats
+    age: Floats
     confidence: Floats
 
 
@@ -104,6 +107,7 @@ def update(states: States, time: float, low: Floats, high: Floats, limit: Floats
         np.zeros(len(states)),
         np.full(len(states), np.nan),
         np.full(len(states), np.nan),
+        np.full(len(states), np.nan),
     )
     if taken.size:
         some = states[taken]
@@ -114,6 +118,7 @@ def update(states: States, time: float, low: Floats, high: Floats, limit: Floats
         found.seconds[taken] = np.maximum(outlook.seconds - BIN_S, 0.0)
         found.confidence[taken] = outlook.confidence
         found.base[taken] = outlook.base
+        found.age[taken] = outlook.age
         found.level[taken] = level
         states[taken] = some
     return found
@@ -133,14 +138,15 @@ def _foresee(states: States, time: int, limit: Floats) -> tuple[_Outlook, Floats
     level = np.fmax(points[:, -1], points[:, -2])
     remaining = np.maximum(limit - level, 0.0)
     count = len(states)
-    best = _Outlook(np.zeros(count, np.bool_), np.full(count, np.inf), np.full(count, np.nan), np.zeros(count))
+    nothing = np.full(count, np.nan)
+    best = _Outlook(np.zeros(count, np.bool_), np.full(count, np.inf), nothing, nothing.copy(), np.zeros(count))
     with np.errstate(divide="ignore", invalid="ignore"):
         outlooks = [_carried_on(growth, remaining) for growth in _growths(time, points, peaks, troughs)]
         outlooks += [_faster_than_ever(age, points, peaks, remaining) for age in BIN_AGES]
     for outlook in outlooks:
         best.confidence[:] = np.where(outlook.holds, np.maximum(best.confidence, outlook.confidence), best.confidence)
         at = outlook.holds & (outlook.seconds < best.seconds)
-        for whole, part in zip(best[:3], outlook[:3], strict=True):
+        for whole, part in zip(best[:4], outlook[:4], strict=True):
             whole[at] = part[at]
     return best, level
 
@@ -194,7 +200,8 @@ def _carried_on(growth: _Growth, remaining: Floats) -> _Outlook:
         & (to_come >= remaining)
         & (growth.known >= max(KNOWN_HOURS, 2 * age))
     )
-    return _Outlook(holds, seconds, growth.levels[0], _confidence(age * HOUR, seconds))
+    ages = np.full(len(seconds), age * HOUR)
+    return _Outlook(holds, seconds, growth.levels[0], ages, _confidence(age * HOUR, seconds))
 
 
 def _faster_than_ever(age: int, points: Floats, peaks: Floats, remaining: Floats) -> _Outlook:
@@ -214,7 +221,8 @@ def _faster_than_ever(age: int, points: Floats, peaks: Floats, remaining: Floats
     growth = points[:, -1] - base
     seconds = remaining / growth * span * HOUR
     holds = (growth >= FASTER_LEAST) & (seconds <= min(FASTER_HORIZON, FASTER_REACH * span * HOUR))
-    return _Outlook(holds, seconds, base, _confidence(span * HOUR, seconds))
+    ages = np.full(len(points), span * HOUR)
+    return _Outlook(holds, seconds, base, ages, _confidence(span * HOUR, seconds))
 
 
 def _confidence(age_s: float, seconds: Floats) -> Floats:

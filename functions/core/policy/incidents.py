@@ -37,6 +37,8 @@ class Kind(StrEnum):
     """A node has stopped reporting."""
     CLOCK = "clock"
     """A node's clock is wrong."""
+    EXHAUSTION = "exhaustion"
+    """Something of a node will be used up: a filesystem, memory, open files."""
 
 
 class Phase(StrEnum):
