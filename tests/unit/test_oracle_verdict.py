@@ -30,7 +30,7 @@ def traffic():
     """What four nodes send in some hours: bytes in order, with the reason where they are poison."""
     now = builders.START
     nodes = [SimulatedNode(11, number, now - DAY_MS) for number in range(4)]
-    sent = [one for _ in range(150) for node in nodes for one in node.publish()]
+    sent = [one for _ in range(100) for node in nodes for one in node.publish()]
     closing = [closing_envelope(node.cluster, node.name, node.newest_ms + CLOSING_AHEAD_MS) for node in nodes]
     poison = {one.outgoing.body: one.reason for one in sent if one.reason}
     return [one.outgoing for one in sent] + closing, poison, now
