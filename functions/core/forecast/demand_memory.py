@@ -20,6 +20,8 @@ MEASURES = ("Cpu", "Memory", "Nodes")
 """Of every five minutes: sums of the nodes' shares in use, and the number of nodes."""
 METRICS = {"Cpu": "CpuUtilization", "Memory": "MemoryUtilization"}
 """What is forecast, and the column of NodeMetrics_CL it is a sum of, without its statistic."""
+MOST = 1e6
+"""No pool has more nodes: more is no sum of their shares."""
 PoolKey = tuple[str, str]
 """(cluster, pool)."""
 
@@ -51,7 +53,7 @@ class DemandHistory:
         if 0 <= place < HISTORY:
             if key not in self.pools:
                 self.pools[key] = np.full((len(MEASURES), HISTORY), np.nan)
-            self.pools[key][:, place] = values
+            self.pools[key][:, place] = [value if 0.0 <= value <= MOST else np.nan for value in values]
 
     def forget(self) -> None:
         """Lets go of pools without a value in the last day."""
