@@ -1,27 +1,30 @@
 """The simulated fleets' part of the evaluation: windows of all nodes, decisions on them, and what they were worth.
 
-Nodes are divided into groups, as Event Hubs divides them over partitions, and groups over processes.
+Nodes are divided into as many groups as the event hub has partitions in the local stack, whatever the number of
+processes: what pools do together is known within a group only, as in Azure within an instance of the function app.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.eval.crew import Task, Tell
 from bench.eval.fleet_score import WEEK, FleetTally, KindTally, Told, recall, tally
+from bench.eval.foreseeing import Foreseeing
+from bench.eval.incidents import Incident
 from bench.eval.minute_features import START_MS, SimulatedNodes
-from bench.eval.progress import Progress
 from bench.eval.schedule import DAY, FAULT_KINDS, WITHOUT_METRICS, Plan, labels
 from bench.eval.silence_and_clocks import Heard, hear
-from bench.eval.sources import SOURCES
+from bench.eval.sources import INCIDENTS, PRODUCT, SOURCES
 from bench.figures import Figures
 
+GROUPS = 4
 _FIRST_MINUTE = START_MS // 60_000
-_GROUPS_PER_JOB = 4
+_HEARING = 0.3
+"""How long silence and clocks take beside one group of nodes."""
 
 
 class FleetResult(NamedTuple):
@@ -43,16 +46,20 @@ class FleetResult(NamedTuple):
         return (self.whole_nodes if kind in WITHOUT_METRICS else self.by_source[source]).of_kind(kind)
 
 
-def evaluate_fleet(plan: Plan, sources: Sequence[str], jobs: int, progress: Progress) -> FleetResult:
-    """Simulates the plan's fleet and has every source decide on the same windows."""
-    progress.step(f"simulated fleet: {plan.nodes} nodes, {plan.days:g} days, seed {plan.seed}, {', '.join(sources)}")
-    told = told_by(plan, sources, jobs, progress)
+def fleet_tasks(plan: Plan, sources: Sequence[str]) -> list[Task]:
+    """What is to be done for `fleet_result`."""
+    groups = [tuple(range(group, plan.nodes, GROUPS)) for group in range(GROUPS)]
+    return [*(Task(decide, (plan, own, sources)) for own in groups), Task(hear, (plan,), _HEARING)]
+
+
+def fleet_result(plan: Plan, results: Sequence[Any]) -> FleetResult:
+    """Scores what came of the tasks."""
+    *groups, heard = results
+    told = {source: [one for found in groups for one in found[source]] for source in groups[0]}
     faults = labels(plan.faults, plan.days, are_faults=True)
     events = labels(plan.faults, plan.days, are_faults=False)
     shown = [label for label in faults if label.kind not in WITHOUT_METRICS]
     others = [label for label in faults if label.kind in WITHOUT_METRICS]
-    progress.step("simulated fleet: silence and clocks")
-    heard = hear(plan, progress)
     return FleetResult(
         plan,
         {
@@ -64,54 +71,30 @@ def evaluate_fleet(plan: Plan, sources: Sequence[str], jobs: int, progress: Prog
     )
 
 
-def told_by(plan: Plan, sources: Sequence[str], jobs: int, progress: Progress) -> dict[str, list[Told]]:
-    """What each source tells of the plan's nodes."""
-    told: dict[str, list[Told]] = {source: [] for source in sources}
-    for found in _all_groups(plan, sources, jobs, progress):
-        for source, more in found.items():
-            told[source] += more
-    return told
-
-
-def _all_groups(
-    plan: Plan, sources: Sequence[str], jobs: int, progress: Progress
-) -> Iterator[Mapping[str, list[Told]]]:
-    groups = min(jobs * _GROUPS_PER_JOB, plan.nodes)
-    nodes = [tuple(range(group, plan.nodes, groups)) for group in range(groups)]
-    if jobs == 1:
-        for number, own in enumerate(nodes):
-            tell = _part_of(progress, number, groups, plan.minutes)
-            yield decide(plan, own, sources, tell)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(decide, plan, own, sources) for own in nodes]
-        for done, future in enumerate(as_completed(futures), 1):
-            yield future.result()
-            progress.part("simulated fleet", done, groups)
-
-
-def _part_of(progress: Progress, group: int, groups: int, minutes: int) -> Callable[[int], None]:
-    return lambda minute: progress.part("simulated fleet", group * minutes + minute, groups * minutes)
-
-
-def decide(
-    plan: Plan, nodes: Sequence[int], sources: Sequence[str], tell: Callable[[int], None] = lambda minute: None
-) -> dict[str, list[Told]]:
+def decide(plan: Plan, nodes: Sequence[int], sources: Sequence[str], tell: Tell) -> dict[str, list[Told]]:
     """What each source tells of some nodes, which get their windows minute by minute."""
     simulated = SimulatedNodes(plan.nodes, plan.seed, nodes, plan.faults)
-    deciding = {source: SOURCES[source](nodes) for source in sources}
-    told: dict[str, list[Told]] = {source: [] for source in sources}
+    needed = dict.fromkeys(INCIDENTS if source == PRODUCT else source for source in sources)
+    deciding = {source: SOURCES[source](nodes) for source in needed}
+    foreseeing = Foreseeing(nodes) if PRODUCT in sources else None
+    found: dict[str, list[Incident]] = {source: [] for source in needed}
+    foreseen: list[Incident] = []
     for part in simulated.chunks(plan.minutes):
-        tell(part.first)
+        tell(part.first, plan.minutes)
         for minute, windows in enumerate(part.features, part.first):
             present = np.flatnonzero(~np.isnan(windows).all(axis=1))
             features = windows[present]
             for name, source in deciding.items():
-                told[name] += [
-                    Told(nodes[one.node], (one.minute - _FIRST_MINUTE + 1) * 60.0, one.kind, one.metric, one.id)
-                    for one in source.feed(_FIRST_MINUTE + minute, present, features)
-                ]
-    return told
+                found[name] += source.feed(_FIRST_MINUTE + minute, present, features)
+        if foreseeing is not None:
+            foreseen += foreseeing.feed(_FIRST_MINUTE + part.first, part.levels)
+    if foreseeing is not None:
+        found[PRODUCT] = [*found[INCIDENTS], *foreseen]
+    return {source: [_told(one, nodes) for one in found[source]] for source in sources}
+
+
+def _told(one: Incident, nodes: Sequence[int]) -> Told:
+    return Told(nodes[one.node], (one.minute - _FIRST_MINUTE + 1) * 60.0, one.kind, one.metric, one.id)
 
 
 def add_figures(figures: Figures, result: FleetResult, product: str) -> None:
@@ -127,14 +110,19 @@ def add_figures(figures: Figures, result: FleetResult, product: str) -> None:
         figures.add(rate, found.false_alarms_per_node_week, f"{len(found.false_alarms)} in all")
         figures.add(f"{rate}_later", _later_rate(result, found), "in the second half")
     for kind in FAULT_KINDS:
-        of_kind = result.outcome_of(kind, product)
-        if of_kind.faults:
-            figures.add(f"eval.fleet_recall_{kind}", of_kind.found / of_kind.faults, f"of {of_kind.faults}")
-        if of_kind.median_delay is not None:
-            figures.add(f"eval.fleet_delay_{kind}", of_kind.median_delay, "min, median")
+        _add_kind(figures, kind, result.outcome_of(kind, product))
     figures.add(
         "eval.fleet_false_silences", len(result.whole_nodes.false_alarms), "nodes said to be silent that were not"
     )
+
+
+def _add_kind(figures: Figures, kind: str, found: KindTally) -> None:
+    if found.faults:
+        figures.add(f"eval.fleet_recall_{kind}", found.found / found.faults, f"of {found.faults}")
+    if found.again:
+        figures.add(f"eval.fleet_recall_again_{kind}", found.found_again / found.again, f"of {found.again}")
+    if found.median_delay is not None:
+        figures.add(f"eval.fleet_delay_{kind}", found.median_delay, "min, median")
 
 
 def _later_rate(result: FleetResult, found: FleetTally) -> float:

@@ -1,16 +1,13 @@
-"""The labelled files' part of the evaluation: reads them, has the shipped detectors judge them, scores the alarms."""
+"""The labelled files' part of the evaluation: has the shipped detectors judge them, scores the alarms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from bench.eval.labelled import LabelledSeries, read_labelled
-from bench.eval.nab_score import LOW_FP, STANDARD, FileTally, score, tally
-from bench.eval.progress import Progress
+from bench.eval.crew import Task
+from bench.eval.labelled import LabelledSeries
+from bench.eval.nab_score import LOW_FP, STANDARD, FileTally, probation, score, tally
 from bench.eval.shipped import Judged, judge
 from bench.figures import Figures
 
@@ -23,32 +20,53 @@ class JudgedFile(NamedTuple):
     tally: FileTally
 
     @property
+    def windows(self) -> int:
+        """How many are scored."""
+        return len(self.tally.detected)
+
+    @property
+    def detected(self) -> int:
+        """How many of them have an alarm."""
+        return sum(self.tally.detected)
+
+    @property
+    def alarms(self) -> int:
+        """Right and false ones, without those in probation, which are not scored."""
+        return int(self.judged.alarm[probation(len(self.judged.alarm)) :].sum())
+
+    @property
     def score(self) -> float | None:
         """The file's own score in the standard profile; None where no window of it is scored."""
         return score([self.tally], STANDARD) if self.tally.detected else None
 
 
-def judge_files(folder: Path, progress: Progress) -> list[JudgedFile]:
-    """Judges every file of a folder. Raises LabelledDataUnusable."""
-    files = read_labelled(folder)
-    points = sum(len(file.values) for file in files)
-    progress.step(f"labelled files: {len(files)} with {points} points from {folder}")
-    judged = judge(
-        [file.time for file in files],
-        [file.values for file in files],
-        lambda done, total: progress.part("labelled files", done, total),
-    )
+def file_tasks(files: Sequence[LabelledSeries]) -> list[Task]:
+    """What is to be done for `judged_files`."""
+    return [Task(judge, ([file.time for file in files], [file.values for file in files]))]
+
+
+def judged_files(files: Sequence[LabelledSeries], results: Sequence[Sequence[Judged]]) -> list[JudgedFile]:
+    """Scores what was found in files."""
+    (judged,) = results
     return [
         JudgedFile(file, found, tally(found.alarm, file.windows)) for file, found in zip(files, judged, strict=True)
     ]
 
 
 def add_figures(figures: Figures, files: Sequence[JudgedFile]) -> None:
-    """The figures `eval.nab_*`."""
+    """The figures `eval.nab_*`, those of single files last."""
     tallies = [file.tally for file in files]
-    found = np.concatenate([np.array(one.detected, np.bool_) for one in tallies])
-    if found.size:
+    windows, found = sum(file.windows for file in files), sum(file.detected for file in files)
+    alarms, false = sum(file.alarms for file in files), sum(file.tally.false_alarms for file in files)
+    if windows:
         figures.add("eval.nab_standard", score(tallies, STANDARD), "points")
         figures.add("eval.nab_low_fp", score(tallies, LOW_FP), "points")
-    figures.add("eval.nab_detected", int(found.sum()), f"of {found.size} windows")
-    figures.add("eval.nab_false_alarms", sum(one.false_alarms for one in tallies), f"in {len(files)} files")
+        figures.add("eval.nab_detection_rate", found / windows, f"of {windows} windows")
+    figures.add("eval.nab_detected", found, f"of {windows} windows")
+    figures.add("eval.nab_alarms", alarms, f"in {len(files)} files")
+    figures.add("eval.nab_false_alarms", false, f"in {len(files)} files")
+    for file in files:
+        name = file.series.name.removesuffix(".csv")
+        if file.windows:
+            figures.add(f"eval.nab_detection_rate:{name}", file.detected / file.windows, f"of {file.windows} windows")
+        figures.add(f"eval.nab_alarms:{name}", file.alarms, f"of which {file.tally.false_alarms} false")

@@ -41,9 +41,9 @@ class Report:
                 (
                     (
                         file.series.name,
-                        str(len(file.tally.detected)),
-                        str(sum(file.tally.detected)),
-                        str(len(file.tally.detected) - sum(file.tally.detected)),
+                        str(file.windows),
+                        str(file.detected),
+                        str(file.windows - file.detected),
                         str(file.tally.false_alarms),
                         "" if file.score is None else f"{file.score:.1f}",
                     )

@@ -1,6 +1,6 @@
 """`make eval`: how good the shipped detectors are, printed as `name value unit`, with a report and pictures.
 
-Three parts: labelled files (only where a folder is given), simulated minute series, a simulated fleet.
+Four parts: labelled files (only where a folder is given), simulated minute series, a simulated fleet, forecasts.
 """
 
 from __future__ import annotations
@@ -9,19 +9,34 @@ import argparse
 import os
 import shlex
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.eval import fleet, nab, series
-from bench.eval.labelled import LabelledDataUnusable
+from bench.eval.crew import Crew, Task, Tell
+from bench.eval.fleet import fleet_tasks
+from bench.eval.labelled import LabelledDataUnusable, LabelledSeries, read_labelled
+from bench.eval.nab import file_tasks
 from bench.eval.progress import Progress
 from bench.eval.report import Report
 from bench.eval.schedule import FAULT_KINDS, plan
-from bench.eval.sources import PRODUCT, SOURCES
+from bench.eval.series import series_tasks
+from bench.eval.sources import CHOICES, INCIDENTS, PRODUCT
 from bench.figures import Figures
+from bench.forecast.figures import forecast_figures
 
-PARTS = ("files", "series", "fleet")
+PARTS = FILES, SERIES, FLEET, FORECASTS = ("files", "series", "fleet", "forecasts")
+BESIDE = (INCIDENTS, "static_thresholds")
+"""Who decides beside the product, if nothing else is asked for."""
+UNITS = {
+    "eval.exhaustion_recall_4h": "of leaks of 4 h and more, told of 4 h ahead",
+    "eval.exhaustion_leaks": "leaks of 4 h and more",
+    "eval.exhaustion_leaks_below_4h": "leaks, not counted",
+    "eval.exhaustion_false_alarms_per_node_week": "of a fleet of its own",
+    "eval.forecast_mase_ratio": "of seasonal naive's error, mean of pools",
+    "eval.forecast_worst_mase_ratio": "of seasonal naive's error",
+    "eval.forecast_coverage": "of values were in the band for 0.8",
+}
 OUT = Path(".local/eval")
 _QUICK_NODES, _QUICK_DAYS = 40, 5.0
 _NO_DATA = (
@@ -31,44 +46,83 @@ _NO_DATA = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluates; 2 when an argument or the labelled data cannot be used."""
+    """Evaluates; 2 when an argument or the labelled data cannot be used, 130 after Ctrl-C."""
     given = _parser().parse_args(arguments)
-    nodes, days = (_QUICK_NODES, _QUICK_DAYS) if given.quick else (given.nodes, given.days)
-    parts = given.only or PARTS
-    progress, figures = Progress(), Figures()
     report = Report(given.out, shlex.join(["python", "-m", "bench.eval", *(arguments or sys.argv[1:])]))
     try:
-        if "files" in parts:
-            _files(given.data, progress, figures, report)
+        with Progress() as progress:
+            labelled = _read(given, progress)
+            with Crew(given.jobs, progress) as crew:
+                _evaluate(given, labelled, crew, progress, report)
     except LabelledDataUnusable as error:
         print(error, file=sys.stderr)
         return 2
-    if "series" in parts:
-        compared = series.compare(given.seed, progress)
-        series.add_figures(figures, compared)
-        report.add_series(compared)
-    if "fleet" in parts:
-        began = time.monotonic()
-        sources = list(dict.fromkeys([given.source, *(given.beside or ())]))
-        result = fleet.evaluate_fleet(plan(nodes, days, given.seed), sources, given.jobs, progress)
-        fleet.add_figures(figures, result, given.source)
-        figures.add("eval.fleet_seconds", time.monotonic() - began, f"s, {given.jobs} processes")
-        for source in sources:
-            report.add_fleet(result, source)
-    report.add_figures(figures)
-    figures.write(given.out / "results.json")
-    progress.step(f"report: {report.write()}")
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
     return 0
 
 
-def _files(data: Path | None, progress: Progress, figures: Figures, report: Report) -> None:
-    if data is None:
+def _read(given: argparse.Namespace, progress: Progress) -> list[LabelledSeries]:
+    """The labelled files, before anything that takes long."""
+    if given.data is None or FILES not in _parts(given):
+        return []
+    labelled = read_labelled(given.data)
+    for odd in labelled.odd:
+        progress.step(odd)
+    return labelled.series
+
+
+def _evaluate(
+    given: argparse.Namespace, labelled: list[LabelledSeries], crew: Crew, progress: Progress, report: Report
+) -> None:
+    """All parts are begun at once; figures come in the order of PARTS."""
+    figures, parts = Figures(), _parts(given)
+    nodes, days = (_QUICK_NODES, _QUICK_DAYS) if given.quick else (given.nodes, given.days)
+    planned = plan(nodes, days, given.seed)
+    sources = list(dict.fromkeys([given.source, *(given.beside or BESIDE)]))
+    begun = {}
+    if labelled:
+        points = sum(len(one.values) for one in labelled)
+        begun[FILES] = crew.start(f"{len(labelled)} labelled files, {points} points", file_tasks(labelled))
+    if SERIES in parts:
+        begun[SERIES] = crew.start("simulated series", series_tasks(given.seed, quick=given.quick))
+    if FLEET in parts:
+        begun[FLEET] = crew.start(f"fleet of {nodes} nodes, {days:g} days", fleet_tasks(planned, sources))
+    if FORECASTS in parts:
+        begun[FORECASTS] = crew.start("forecasts", [Task(_forecasts, (given.seed, given.quick))])
+    if FILES in begun:
+        files = nab.judged_files(labelled, crew.results(begun[FILES]))
+        nab.add_figures(figures, files)
+        report.add_files(files)
+    elif FILES in parts:
         progress.step(f"labelled files: {_NO_DATA}")
         report.left_out("Labelled files", _NO_DATA)
-        return
-    files = nab.judge_files(data, progress)
-    nab.add_figures(figures, files)
-    report.add_files(files)
+    if SERIES in begun:
+        compared = series.compared(crew.results(begun[SERIES]))
+        series.add_figures(figures, compared)
+        report.add_series(compared)
+    if FLEET in begun:
+        result = fleet.fleet_result(planned, crew.results(begun[FLEET]))
+        fleet.add_figures(figures, result, given.source)
+        for source in sources:
+            report.add_fleet(result, source)
+    if FORECASTS in begun:
+        (found,) = crew.results(begun[FORECASTS])
+        for name, value in found.items():
+            figures.add(name, value, UNITS.get(name, ""))
+    figures.add("eval.seconds", progress.seconds, f"s, {given.jobs} processes")
+    report.add_figures(figures)
+    figures.write(given.out / "results.json")
+    progress.step(f"report: {report.write()}")
+
+
+def _forecasts(seed: int, quick: bool, tell: Tell) -> dict[str, float]:
+    return forecast_figures(seed, quick=quick)
+
+
+def _parts(given: argparse.Namespace) -> Sequence[str]:
+    return given.only or PARTS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,11 +134,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--days", type=_days, default=14.0, help="of the fleet (default %(default)s)")
     parser.add_argument(
-        "--quick", action="store_true", help=f"a fleet of {_QUICK_NODES} nodes and {_QUICK_DAYS:g} days"
+        "--quick", action="store_true", help=f"a fleet of {_QUICK_NODES} nodes and {_QUICK_DAYS:g} days, fewer series"
     )
     parser.add_argument("--only", action="append", choices=PARTS, help="this part alone; may be given again")
-    parser.add_argument("--source", choices=SOURCES, default=PRODUCT, help="who decides (default %(default)s)")
-    parser.add_argument("--beside", action="append", choices=SOURCES, help="decides beside it; may be given again")
+    parser.add_argument("--source", choices=CHOICES, default=PRODUCT, help="who decides (default %(default)s)")
+    parser.add_argument(
+        "--beside",
+        action="append",
+        choices=CHOICES,
+        help=f"decides beside it; may be given again (default {', '.join(BESIDE)})",
+    )
     parser.add_argument(
         "--jobs", type=_whole(1, 256), default=os.cpu_count() or 1, help="processes (default %(default)s)"
     )

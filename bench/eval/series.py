@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.eval.crew import Task, Tell
 from bench.eval.event_f1 import Events, best_events, events, found_by_turn, together
-from bench.eval.progress import Progress
 from bench.eval.rivals import RIVALS
 from bench.eval.shipped import Judged, judge
-from bench.eval.simulated_series import SimulatedSeries, simulated_series
+from bench.eval.simulated_series import MAIN_METRICS, NODES, SimulatedSeries, simulated_series
 from bench.eval.vus import vus_pr
 from bench.figures import Figures
 from telemetry.layout import Floats
@@ -19,6 +19,9 @@ from telemetry.layout import Floats
 SHIPPED = "shipped"
 LEARNING = 1_440
 """Points at the beginning that are not scored, for any detector: the first day, on which there is no fault."""
+_GROUPS = 2
+_MAKING, _JUDGING, _RIVALS = 0.25, 0.15, 0.25
+"""Shares of the time."""
 
 
 class Compared(NamedTuple):
@@ -43,49 +46,89 @@ class Compared(NamedTuple):
         return float(np.mean([one.labels[LEARNING:].mean() for one in self.series]))
 
 
-def compare(seed: int, progress: Progress) -> Compared:
-    """Makes the series of a seed and has all detectors judge them."""
-    progress.step(f"simulated series, seed {seed}")
-    series = simulated_series(seed, progress)
+class Scored(NamedTuple):
+    """One series, and what all detectors said of it."""
+
+    series: SimulatedSeries
+    judged: Judged
+    scores: Mapping[str, Floats]
+    """By detector."""
+    vus_pr: Mapping[str, float]
+    exact: Mapping[str, float]
+
+
+def series_tasks(seed: int, *, quick: bool = False) -> list[Task]:
+    """What is to be done for `compared`: some nodes each; quickly, one node of each kind of fault."""
+    if quick:
+        return [Task(score_nodes, (seed, range(len(MAIN_METRICS))))]
+    step = NODES // _GROUPS
+    return [Task(score_nodes, (seed, range(first, first + step))) for first in range(0, NODES, step)]
+
+
+def score_nodes(seed: int, nodes: Sequence[int], tell: Tell) -> list[Scored]:
+    """Makes the series of some nodes, and has all detectors judge them."""
+    series = simulated_series(seed, nodes, lambda done, of: tell(_MAKING * done / of, 1.0))
     judged = judge(
         [one.time for one in series],
         [one.values for one in series],
-        lambda done, total: progress.part("simulated series: judging them", done, total),
+        lambda done, of: tell(_MAKING + _JUDGING * done / of, 1.0),
     )
-    scores: dict[str, Sequence[Floats]] = {SHIPPED: [one.score for one in judged]}
     values = np.stack([one.values for one in series])
+    scores: dict[str, Sequence[Floats]] = {SHIPPED: [one.score for one in judged]}
     for name, rival in RIVALS.items():
-        progress.step(f"simulated series: {name}")
         scores[name] = list(rival(values))
-    labels = [one.labels[LEARNING:] for one in series]
-    volumes, exact, best = {}, {}, {}
-    for name, whole in scores.items():
-        found = [score[LEARNING:] for score in whole]
-        progress.step(f"simulated series: scoring {name}")
-        volumes[name] = [vus_pr(score, label) for score, label in zip(found, labels, strict=True)]
-        exact[name] = [vus_pr(score, label, exact=True) for score, label in zip(found, labels, strict=True)]
-        best[name] = best_events(found, labels)
-    alarms = together([events(one.alarm[LEARNING:], label) for one, label in zip(judged, labels, strict=True)])
-    by_turn = [found_by_turn(one.alarm[LEARNING:], label) for one, label in zip(judged, labels, strict=True)]
-    return Compared(series, judged, volumes, exact, alarms, by_turn, best)
+    found = []
+    before = _MAKING + _JUDGING + _RIVALS
+    for place, one in enumerate(series):
+        tell(before + (1.0 - before) * place / len(series), 1.0)
+        own, labels = {name: of[place] for name, of in scores.items()}, one.labels[LEARNING:]
+        found.append(
+            Scored(
+                one,
+                judged[place],
+                own,
+                {name: vus_pr(score[LEARNING:], labels) for name, score in own.items()},
+                {name: vus_pr(score[LEARNING:], labels, exact=True) for name, score in own.items()},
+            )
+        )
+    return found
 
 
-def add_figures(figures: Figures, compared: Compared) -> None:
+def compared(results: Sequence[Sequence[Scored]]) -> Compared:
+    """How the detectors did on all series together."""
+    every = [one for part in results for one in part]
+    labels = [one.series.labels[LEARNING:] for one in every]
+    alarms = [one.judged.alarm[LEARNING:] for one in every]
+    names = list(every[0].scores)
+    return Compared(
+        [one.series for one in every],
+        [one.judged for one in every],
+        {name: [one.vus_pr[name] for one in every] for name in names},
+        {name: [one.exact[name] for one in every] for name in names},
+        together([events(one, label) for one, label in zip(alarms, labels, strict=True)]),
+        [found_by_turn(one, label) for one, label in zip(alarms, labels, strict=True)],
+        {name: best_events([one.scores[name][LEARNING:] for one in every], labels) for name in names},
+    )
+
+
+def add_figures(figures: Figures, found: Compared) -> None:
     """The figures `eval.vus_pr*` and `eval.event_*`."""
-    count = len(compared.series)
-    for name, volumes in compared.vus_pr.items():
+    count = len(found.series)
+    for name, volumes in found.vus_pr.items():
         figures.add(_named("eval.vus_pr", name), float(np.mean(volumes)), f"of 1, mean of {count} series")
-    figures.add("eval.vus_pr_random", compared.base_rate, "of 1, about")
-    for name, volumes in compared.exact.items():
+    figures.add("eval.vus_pr_random", found.base_rate, "of 1, about")
+    for name, volumes in found.exact.items():
         figures.add(_named("eval.vus_pr_exact", name), float(np.mean(volumes)), "of 1, every threshold")
-    found = compared.alarms
-    figures.add("eval.event_f1", found.f1, "at the shipped threshold")
-    figures.add("eval.event_recall", found.found / (found.found + found.missed), "of events")
+    alarms = found.alarms
+    figures.add("eval.event_f1", alarms.f1, "at the shipped threshold")
+    figures.add("eval.event_recall", alarms.found / (alarms.found + alarms.missed), "of events")
     for turn, name in enumerate(("first", "again")):
-        figures.add(f"eval.event_recall_{name}", float(np.mean([turns[turn] for turns in compared.by_turn])), "of them")
-    figures.add("eval.event_false_slots_per_week", found.false_slots / found.slots * 168, "hours per series")
-    for name, (_, most) in compared.best.items():
+        figures.add(f"eval.event_recall_{name}", float(np.mean([turns[turn] for turns in found.by_turn])), "of them")
+    figures.add("eval.event_false_slots_per_week", alarms.false_slots / max(alarms.slots, 1) * 168, "hours per series")
+    for name, (_, most) in found.best.items():
         figures.add(f"eval.event_f1_best_{name}", most.f1, "at the best threshold in hindsight")
+        rate = most.false_slots / max(most.slots, 1) * 168
+        figures.add(f"eval.event_false_slots_per_week_best_{name}", rate, "hours per series, at that threshold")
 
 
 def _named(figure: str, detector: str) -> str:

@@ -5,11 +5,12 @@ Series beside each other in a batch know nothing of each other; what a point get
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from bench.eval.crew import Tell
 from bench.eval.layout import Flags
 from functions.core.detectors.band import band
 from functions.core.detectors.series_state import new_states
@@ -28,9 +29,7 @@ class Judged(NamedTuple):
     """Ends of the band in which a value is no news; infinite where nothing is known yet."""
 
 
-def judge(
-    times: Sequence[Floats], series: Sequence[Floats], tell: Callable[[int, int], None] = lambda done, total: None
-) -> list[Judged]:
+def judge(times: Sequence[Floats], series: Sequence[Floats], tell: Tell = lambda done, total: None) -> list[Judged]:
     """Verdicts on series with their own times (epoch seconds) each; `tell` hears of points done and points in all."""
     lengths = np.array([len(values) for values in series])
     points = int(lengths.max())

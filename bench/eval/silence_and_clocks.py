@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from bench.eval.crew import Tell
 from bench.eval.fleet_score import GRACE, Told
 from bench.eval.minute_features import START_MS
-from bench.eval.progress import Progress
 from bench.eval.schedule import WITHOUT_METRICS, Label, Plan, labels
 from functions.adapters.memory import MemoryDeadLetters, MemoryMaintenanceCalendar, MemoryRowSink, MemoryStateStore
 from functions.core.ingest import Ingest
@@ -46,7 +46,7 @@ class Heard(NamedTuple):
     seconds: float
 
 
-def hear(plan: Plan, progress: Progress) -> Heard:
+def hear(plan: Plan, tell: Tell) -> Heard:
     """Sends the envelopes of the plan's nodes while those faults go on."""
     faults = list(_moved(plan))
     seconds = max((fault.after + fault.duration for fault in faults), default=0.0) + GRACE
@@ -57,7 +57,7 @@ def hear(plan: Plan, progress: Progress) -> Heard:
     index = {node_name(node): node for node in range(plan.nodes)}
     told: list[Told] = []
     for now, dues in _rounds(model, seconds):
-        progress.part("silence and clocks", round((now - START_MS) / 1000), round(seconds))
+        tell((now - START_MS) / 1000, seconds)
         _run(ingest, [_event(due, number) for number, due in enumerate(dues)])
         sweep.run(now)
         for row in map(json.loads, sink.tables.pop(NODE_ANOMALIES_TABLE, [])):

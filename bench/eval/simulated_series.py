@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.eval.crew import Tell
 from bench.eval.layout import Flags
 from bench.eval.minute_features import MINUTE_MS, START_MS, SimulatedNodes
-from bench.eval.progress import Progress
 from local.fleet.faults import FAULTS, Fault
 from telemetry.layout import Floats
 from telemetry.tables import FEATURES
@@ -51,40 +51,40 @@ class SimulatedSeries(NamedTuple):
     labels: Flags
 
 
-def simulated_series(seed: int, progress: Progress, nodes: int = NODES) -> list[SimulatedSeries]:
-    """The series of a seed."""
-    faults = _faults(seed, nodes)
+def simulated_series(seed: int, nodes: Sequence[int], tell: Tell) -> list[SimulatedSeries]:
+    """The series of some nodes under a seed."""
+    faults = _faults(seed)
     minutes = round(DAYS * _DAY) * 1000 // MINUTE_MS
-    fleet = SimulatedNodes(nodes, seed, range(nodes), [*faults, _backup(nodes)])
+    fleet = SimulatedNodes(NODES, seed, nodes, [*faults, _backup()])
     parts = []
     for part in fleet.chunks(minutes):
-        progress.part("simulated series: making them", part.first, minutes)
+        tell(part.first, minutes)
         parts.append(part.features)
     features = np.concatenate(parts)
     time = START_MS / 1000.0 + np.arange(minutes, dtype=np.float64) * 60.0
     found = []
-    for node in range(nodes):
+    for place, node in enumerate(nodes):
         own = [fault for fault in faults if fault.nodes == (node,)]
         labels = np.zeros(minutes, np.bool_)
         for fault in own:
             labels[int(fault.after // 60) : int((fault.after + fault.duration) // 60) + 1] = True
         for metric in MAIN_METRICS[own[0].name]:
-            values = features[:, node, FEATURES.index(metric)].copy()
+            values = features[:, place, FEATURES.index(metric)].copy()
             found.append(SimulatedSeries(own[0].name, metric, node, time, values, labels))
     return found
 
 
-def _faults(seed: int, nodes: int) -> list[Fault]:
+def _faults(seed: int) -> list[Fault]:
     random = np.random.default_rng(seed)
     kinds = [FAULTS[name] for name in MAIN_METRICS]
     return [
         kind((node,), (first + WITHIN_DAYS * random.random()) * _DAY, kind.default_duration, kind.default_magnitude)
-        for node in range(nodes)
+        for node in range(NODES)
         for kind in (kinds[node % len(kinds)],)
         for first in FIRST_DAYS
     ]
 
 
-def _backup(nodes: int) -> Fault:
+def _backup() -> Fault:
     kind = FAULTS["nightly_backup"]
-    return kind(tuple(range(nodes)), _BACKUP_AFTER, kind.default_duration, kind.default_magnitude)
+    return kind(tuple(range(NODES)), _BACKUP_AFTER, kind.default_duration, kind.default_magnitude)

@@ -1,4 +1,8 @@
-"""The product's own decision, and the list of all decisions that can be evaluated."""
+"""The product's own decision, and the list of all decisions that can be evaluated.
+
+The product tells of incidents, which its watch finds in every minute's windows, and of what its forecasts foresee. They
+are run apart, so that both can be told apart; `PRODUCT` is the two together.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from local.fleet.pools import node_name, pool_of
 from telemetry.layout import Floats, Indexes
 
 
-class Product:
+class Incidents:
     """What `functions.core.close` has decided of closed windows: detectors and policy as they are shipped."""
 
     def __init__(self, nodes: Sequence[int]) -> None:
@@ -33,10 +37,14 @@ class Product:
 
 
 PRODUCT = "product"
+"""Incidents and predictive alerts."""
+INCIDENTS = "incidents"
+"""The product without its forecasts."""
 SOURCES: Mapping[str, Callable[[Sequence[int]], IncidentSource]] = {
-    PRODUCT: Product,
+    INCIDENTS: Incidents,
     "static_thresholds": StaticThresholds,
     "band": BandForThreeWindows,
     "any_alarm": AnyAlarm,
 }
 """Makers of sources for nodes given by their index in the fleet, by the name that figures have."""
+CHOICES = (PRODUCT, *SOURCES)

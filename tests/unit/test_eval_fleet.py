@@ -1,15 +1,19 @@
 """Simulated fleets: what is planned, what sources decide, and that they are fed strictly in order."""
 
+import math
+
 import numpy as np
 import pytest
 
 from bench.eval import fleet
-from bench.eval.fleet import decide, evaluate_fleet, told_by
+from bench.eval.crew import Crew
+from bench.eval.fleet import decide, fleet_result, fleet_tasks
+from bench.eval.fleet_score import MOVED, Told, recall
 from bench.eval.incidents import Incident
-from bench.eval.minute_features import START_MS
+from bench.eval.minute_features import START_MS, Minutes
 from bench.eval.progress import Progress
-from bench.eval.schedule import DAY, FAULT_KINDS, SPREAD, labels, plan
-from bench.eval.silence_and_clocks import SILENT_AFTER_MS, hear
+from bench.eval.schedule import DAY, FAULT_KINDS, SPREAD, WITHOUT_METRICS, labels, plan
+from bench.eval.silence_and_clocks import SILENT_AFTER_MS, Heard, hear
 from bench.eval.sources import SOURCES
 from local.fleet.faults import FAULTS
 from telemetry.tables import FEATURES
@@ -80,6 +84,15 @@ class Recorder:
 made = []
 
 
+def nobody(done, of):
+    """Is told how much is done, and does not care."""
+
+
+def evaluate(planned, sources):
+    with Crew(1, Progress(every_seconds=1e9)) as crew:
+        return fleet_result(planned, crew.results(crew.start("fleet", fleet_tasks(planned, sources))))
+
+
 @pytest.fixture
 def recorder(monkeypatch):
     made.clear()
@@ -89,7 +102,7 @@ def recorder(monkeypatch):
 def test_sources_are_fed_minute_by_minute_with_the_nodes_that_have_windows(recorder):
     planned = plan(6, 0.02, 1)._replace(faults=())
 
-    told = decide(planned, (2, 5), ["recorder"])["recorder"]
+    told = decide(planned, (2, 5), ["recorder"], nobody)["recorder"]
 
     fed = made[0].fed
     assert [minute for minute, _, _ in fed] == [START_MS // 60_000 + minute for minute in range(planned.minutes)]
@@ -101,7 +114,7 @@ def test_sources_are_fed_minute_by_minute_with_the_nodes_that_have_windows(recor
 def test_a_node_that_is_gone_has_no_windows(recorder):
     gone = FAULTS["node_gone"]((5,), 300.0, 600.0, 1.0)
 
-    decide(plan(6, 0.02, 1)._replace(faults=(gone,)), (2, 5), ["recorder"])
+    decide(plan(6, 0.02, 1)._replace(faults=(gone,)), (2, 5), ["recorder"], nobody)
 
     alone = [minute for minute, (_, nodes, _) in enumerate(made[0].fed) if nodes == [0]]
     assert len(alone) in (9, 10)
@@ -144,7 +157,7 @@ def test_a_node_that_is_gone_is_told_to_be_silent_by_the_core_itself_and_no_othe
     gone = FAULTS["node_gone"]((2,), 0.0, 600.0, 1.0)
     planned = plan(6, 1, 1)._replace(faults=(gone,))
 
-    heard = hear(planned, Progress())
+    heard = hear(planned, nobody)
 
     (label,) = heard.faults
     assert [(one.node, one.kind) for one in heard.told] == [(2, "silent")]
@@ -152,22 +165,112 @@ def test_a_node_that_is_gone_is_told_to_be_silent_by_the_core_itself_and_no_othe
     assert SILENT_AFTER_MS / 1000 - 30 < heard.told[0].at - label.start <= SILENT_AFTER_MS / 1000 + 30
 
 
-def test_several_processes_tell_what_one_does():
-    planned = plan(12, 0.2, 2)
-
-    one, two = (told_by(planned, ["any_alarm"], jobs, Progress())["any_alarm"] for jobs in (1, 2))
-
-    assert sorted(one) == sorted(two)
-    assert one
-
-
 def test_an_evaluation_counts_every_fault_once():
     faults = tuple(FAULTS[name]((node,), 12_000.0, 600.0, 0.9) for node, name in enumerate(("io_stall", "node_gone")))
 
-    found = evaluate_fleet(plan(6, 0.2, 1)._replace(faults=faults), ["product"], 1, Progress())
+    found = evaluate(plan(6, 0.2, 1)._replace(faults=faults), ["product"])
 
     assert [one.label.kind for one in found.by_source["product"].faults] == ["io_stall"]
     assert [one.label.kind for one in found.whole_nodes.faults] == ["node_gone"]
     assert found.recall("product") == 1.0
     assert found.outcome_of("node_gone", "product").found == 1
     assert found.outcome_of("io_stall", "product").found == 1
+
+
+def test_the_product_tells_of_incidents_and_of_what_it_foresees_and_each_false_alarm_of_either_counts(monkeypatch):
+    class Forecaster:
+        def __init__(self, nodes):
+            self.nodes = nodes
+
+        def feed(self, minute, levels):
+            yield Incident(0, minute, "exhaustion", "MemoryUtilization")
+
+    monkeypatch.setattr(fleet, "Foreseeing", Forecaster)
+    faults = (FAULTS["io_stall"]((0,), 12_000.0, 600.0, 0.9),)
+
+    found = evaluate(plan(6, 0.2, 1)._replace(faults=faults), ["product", "incidents"])
+
+    assert found.by_source["incidents"].false_alarms == []
+    foreseen = found.by_source["product"].false_alarms
+    assert [(one.told.kind, one.told.metric) for one in foreseen] == [
+        ("exhaustion", "MemoryUtilization")
+    ] * fleet.GROUPS
+    assert found.recall("product") == found.recall("incidents") == 1.0
+
+
+class Perfect:
+    """Knows the plan: tells of each fault when it begins."""
+
+    def __init__(self, nodes):
+        self.begins = {
+            (place, math.ceil(label.start / 60)): label.kind
+            for label in labels(WRONG.faults, WRONG.days, are_faults=True)
+            for place, node in enumerate(nodes)
+            if node == label.node
+        }
+
+    def feed(self, minute, nodes, features):
+        for place in nodes.tolist():
+            if (kind := self.begins.get((place, minute - START_MS // 60_000))) is not None:
+                yield Incident(place, minute, kind, min(MOVED[kind], default=""))
+
+
+class Silent:
+    """Never tells of anything."""
+
+    def __init__(self, nodes):
+        pass
+
+    def feed(self, minute, nodes, features):
+        return iter(())
+
+
+class Always:
+    """Tells of every node in every minute."""
+
+    def __init__(self, nodes):
+        pass
+
+    def feed(self, minute, nodes, features):
+        return (Incident(place, minute, "always", "CpuUtilization") for place in nodes.tolist())
+
+
+class Unlooked:
+    """Windows that nobody looks at, made in no time."""
+
+    def __init__(self, fleet, seed, nodes, faults):
+        self.shape = (len(nodes), len(FEATURES))
+
+    def chunks(self, minutes):
+        yield Minutes(0, np.zeros((minutes, *self.shape)), np.zeros((0, *self.shape)))
+
+
+def all_heard(planned, tell):
+    """Silence and clocks as somebody perfect would tell of them."""
+    faults = [one for one in labels(planned.faults, planned.days, are_faults=True) if one.kind in WITHOUT_METRICS]
+    told = [Told(one.node, one.start + 60.0, one.kind, "") for one in faults]
+    return Heard(faults, told, 0, planned.days * DAY)
+
+
+WRONG = plan(40, 2, 5)
+
+
+def test_an_oracle_finds_all_silence_nothing_and_who_always_alarms_is_mostly_wrong(monkeypatch):
+    deciders = {"perfect": Perfect, "silent": Silent, "always": Always}
+    monkeypatch.setattr(fleet, "SOURCES", {**SOURCES, **deciders})
+    monkeypatch.setattr(fleet, "SimulatedNodes", Unlooked)
+    monkeypatch.setattr(fleet, "hear", all_heard)
+
+    found = evaluate(WRONG, list(deciders))
+
+    perfect, silent, always = (found.by_source[name] for name in deciders)
+    assert recall(perfect.first) == recall(perfect.again) == 1.0
+    assert perfect.false_alarms == []
+    assert all(one.named and one.delay <= 120 for one in perfect.faults)
+    assert found.recall("perfect") == 1.0
+    assert recall(silent.first) == recall(silent.again) == 0.0
+    assert silent.false_alarms == []
+    assert found.recall("silent") == pytest.approx(0.2)
+    assert recall(always.first) == 1.0
+    assert always.false_alarms_per_node_week > 10_000
+    assert always.recall_by_chance > 0.99

@@ -35,8 +35,9 @@ def problem(folder):
 
 
 def test_files_are_read_with_their_times_values_and_windows(folder):
-    a, b = read_labelled(folder)
+    (a, b), odd = read_labelled(folder)
 
+    assert odd == []
     assert [a.name, b.name] == ["real/a.csv", "real/b.csv"]
     assert a.windows == ((3, 5),)
     assert b.windows == ()
@@ -49,17 +50,47 @@ def test_a_checkout_of_the_benchmark_itself_is_read_too(folder):
     (folder / "labels").mkdir()
     (folder / "windows.json").rename(folder / "labels" / "combined_windows.json")
 
-    assert [series.windows for series in read_labelled(folder)] == [((3, 5),), ()]
+    assert [series.windows for series in read_labelled(folder).series] == [((3, 5),), ()]
 
 
-def test_an_empty_value_is_missing_and_times_may_repeat_or_go_back(folder):
-    write(folder, "timestamp,value\n2014-04-01 00:03:00,\n2014-04-01 00:03:00,2\n2014-04-01 00:00:00Z,3\n")
+def test_files_may_lie_beside_windows_json(folder):
+    (folder / "data" / "real").rename(folder / "real")
+    (folder / "data").rmdir()
 
-    a = read_labelled(folder)[0]
+    found = read_labelled(folder).series
+
+    assert [(one.name, one.windows) for one in found] == [("real/a.csv", ((3, 5),)), ("real/b.csv", ())]
+
+
+def test_an_empty_value_is_missing(folder):
+    write(folder, "timestamp,value\n2014-04-01 00:03:00,\n2014-04-01 00:04:00,2\n")
+
+    a = read_labelled(folder).series[0]
 
     assert np.isnan(a.values[0])
+    assert a.windows == ((0, 1),)
+
+
+def test_times_that_repeat_or_go_back_are_taken_as_they_are_and_told_once_a_file_with_their_line(folder):
+    write(folder, "timestamp,value\n2014-04-01 00:03:00,1\n2014-04-01 00:03:00,2\n2014-04-01 00:00:00Z,3\n")
+
+    (a, _), odd = read_labelled(folder)
+
     assert np.diff(a.time).tolist() == [0.0, -180.0]
     assert a.windows == ((0, 1),)
+    (told,) = odd
+    assert "a.csv:3: 2014-04-01 00:03:00 is not after 2014-04-01 00:03:00, as are 1 more" in told
+    assert "ascending times would be right" in told
+
+
+def test_a_file_that_windows_do_not_name_has_no_anomaly_and_that_is_told(folder):
+    (folder / "data" / "extra.csv").write_text(GOOD)
+
+    found, odd = read_labelled(folder)
+
+    assert {one.name: one.windows for one in found}["extra.csv"] == ()
+    (told,) = odd
+    assert "extra.csv: windows.json does not name it; it is taken to have no anomaly" in told
 
 
 @pytest.mark.parametrize(
@@ -69,6 +100,9 @@ def test_an_empty_value_is_missing_and_times_may_repeat_or_go_back(folder):
         ("2014-04-01 00:00:00,1,2", ":3: ", "2 columns, has 3"),
         ("", ":3: ", "2 columns, has 0"),
         ("yesterday,1", ":3: ", "time must be like 2014-04-01 00:05:00, got 'yesterday'"),
+        ("2014-04-01 00:00:00,1_000", ":3: ", "value must be a number, or empty where it is missing, got '1_000'"),
+        ("2014-13-01 00:00:00,1", ":3: ", "time must be like 2014-04-01 00:05:00, got '2014-13-01 00:00:00'"),
+        (",1", ":3: ", "time must be like 2014-04-01 00:05:00, got ''"),
         ("2014-04-01 00:00:00,much", ":3: ", "value must be a number, or empty where it is missing, got 'much'"),
     ],
 )
@@ -102,12 +136,6 @@ def test_a_file_that_windows_name_but_is_not_there_is_told(folder):
     assert "windows.json: names 'real/gone.csv'" in problem(folder)
 
 
-def test_a_file_that_windows_do_not_name_is_told_with_what_to_do(folder):
-    (folder / "data" / "extra.csv").write_text(GOOD)
-
-    assert 'add "extra.csv": []' in problem(folder)
-
-
 def test_all_files_problems_are_told_at_once(folder):
     for name in "ab":
         (folder / "data" / "real" / f"{name}.csv").write_text("nonsense\n")
@@ -118,7 +146,19 @@ def test_all_files_problems_are_told_at_once(folder):
 
 def test_a_folder_without_windows_is_told(tmp_path):
     assert "neither windows.json nor labels/combined_windows.json" in problem(tmp_path)
-    assert "neither" in problem(tmp_path / "nowhere")
+    assert "right would be data/**/*.csv with timestamp,value" in problem(tmp_path)
+
+
+def test_what_is_no_folder_is_told(folder):
+    assert "nowhere: is no folder" in problem(folder / "nowhere")
+    assert "windows.json: is no folder" in problem(folder / "windows.json")
+
+
+def test_a_file_that_cannot_be_opened_is_told(folder):
+    (folder / "data" / "real" / "a.csv").unlink()
+    (folder / "data" / "real" / "a.csv").symlink_to("a.csv")  # to itself
+
+    assert "a.csv" in problem(folder)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +184,19 @@ def test_a_window_without_rows_and_windows_that_overlap_are_told(folder):
 
     label(folder, [["2014-04-01 00:01:00", "2014-04-01 00:04:00"], ["2014-04-01 00:04:00", "2014-04-01 00:06:00"]])
     assert "overlap" in problem(folder)
+
+
+def test_a_window_that_ends_before_it_begins_is_told(folder):
+    label(folder, [["2014-04-01 00:05:00", "2014-04-01 00:03:00"]])
+
+    assert "window of a.csv: ends before it begins: 2014-04-01 00:05:00 to 2014-04-01 00:03:00" in problem(folder)
+
+
+def test_of_many_problems_the_first_are_told_and_the_number_of_the_others(folder):
+    label(folder, [], **{f"gone{number}.csv": [] for number in range(30)})
+
+    assert len(problem(folder).splitlines()) == 21
+    assert problem(folder).endswith("... and 10 more")
 
 
 def test_no_files_at_all_are_told(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from bench.eval import run
 from bench.eval.run import main
+from bench.eval.schedule import plan
 
 ROWS = 1_200
 
@@ -25,7 +26,7 @@ def folder(tmp_path):
 
 
 def test_labelled_files_are_scored_and_reported(folder, tmp_path, capsys):
-    assert main(["--only", "files", "--data", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert main(["--only", "files", "--jobs", "1", "--data", str(folder), "--out", str(tmp_path / "out")]) == 0
 
     lines = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
     assert float(lines["eval.nab_standard"].split()[0]) > 80
@@ -47,7 +48,7 @@ def test_odd_files_are_judged_without_a_complaint(folder, tmp_path, capsys):
         windows[f"{name}.csv"] = []
     (folder / "windows.json").write_text(json.dumps(windows))
 
-    assert main(["--only", "files", "--data", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert main(["--only", "files", "--jobs", "1", "--data", str(folder), "--out", str(tmp_path / "out")]) == 0
 
     assert "eval.nab_detected 1 of 1 windows" in capsys.readouterr().out
 
@@ -55,7 +56,7 @@ def test_odd_files_are_judged_without_a_complaint(folder, tmp_path, capsys):
 def test_files_without_any_window_have_no_score_but_false_alarms_are_counted(folder, tmp_path, capsys):
     (folder / "windows.json").write_text('{"a/jump.csv": [], "a/calm.csv": []}')
 
-    assert main(["--only", "files", "--data", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert main(["--only", "files", "--jobs", "1", "--data", str(folder), "--out", str(tmp_path / "out")]) == 0
 
     out = capsys.readouterr().out
     assert "nab_standard" not in out
@@ -63,7 +64,7 @@ def test_files_without_any_window_have_no_score_but_false_alarms_are_counted(fol
 
 
 def test_without_data_it_says_that_this_part_was_left_out_and_how_to_give_it(tmp_path, capsys):
-    assert main(["--only", "files", "--out", str(tmp_path)]) == 0
+    assert main(["--only", "files", "--jobs", "1", "--out", str(tmp_path)]) == 0
 
     told = capsys.readouterr()
     assert "make eval DATA=/path/to/folder" in told.err
@@ -78,6 +79,37 @@ def test_bad_data_is_refused_before_anything_else_is_done(folder, tmp_path, caps
     assert main(["--data", str(folder), "--out", str(tmp_path / "out")]) == 2
 
     assert f"calm.csv:{ROWS + 2}: value must be a number" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_there_is_refused_and_what_would_be_right_is_said(tmp_path, capsys):
+    assert main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 2
+
+    assert "nowhere: is no folder; give one in NAB's layout: data/**/*.csv" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_odd_are_told_of_and_scored(folder, tmp_path, capsys):
+    (folder / "data" / "a" / "new.csv").write_text((folder / "data" / "a" / "calm.csv").read_text())
+
+    assert main(["--only", "files", "--jobs", "1", "--data", str(folder), "--out", str(tmp_path / "out")]) == 0
+
+    told = capsys.readouterr()
+    assert "new.csv: windows.json does not name it; it is taken to have no anomaly" in told.err
+    assert "eval.nab_detection_rate:a/jump 1 of 1 windows" in told.out
+    assert "eval.nab_alarms:a/new " in told.out
+    assert "eval.nab_detection_rate:a/new" not in told.out
+
+
+def test_ctrl_c_ends_it_with_a_word_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    def interrupt(given, progress):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_read", interrupt)
+
+    assert main(["--out", str(tmp_path / "out")]) == 130
+
+    assert "stopped" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -101,13 +133,15 @@ def test_bad_arguments_are_refused(arguments, said, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_a_fleet_is_simulated_and_reported(tmp_path, capsys):
+def test_a_fleet_is_simulated_and_reported(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "plan", lambda nodes, days, seed: plan(nodes, 0.15, seed))
     out = tmp_path / "out"
 
-    assert main(["--only", "fleet", "--nodes", "20", "--days", "1", "--jobs", "2", "--out", str(out)]) == 0
+    assert main(["--only", "fleet", "--nodes", "20", "--days", "1", "--jobs", "1", "--out", str(out)]) == 0
 
     lines = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
     assert lines["eval.fleet_recall"].endswith("of 10 faults")
-    assert {"eval.fleet_false_alarms_per_node_week", "eval.fleet_seconds"} <= set(lines)
+    assert {"eval.fleet_recall_incidents", "eval.fleet_recall_static_thresholds"} <= set(lines)
+    assert {"eval.fleet_false_alarms_per_node_week", "eval.seconds"} <= set(lines)
     assert f"Simulated fleet, decided by `{run.PRODUCT}`" in (out / "report.md").read_text()
     assert (out / f"fleet-{run.PRODUCT}.png").read_bytes().startswith(b"\x89PNG")
