@@ -18,6 +18,7 @@ NODE_ANOMALIES_TABLE = "NodeAnomalies_CL"
 NODE_FORECASTS_TABLE = "NodeForecasts_CL"
 DEAD_LETTERS_TABLE = "DeadLetters_CL"
 PIPELINE_RUNS_TABLE = "PipelineRuns_CL"
+MODEL_HEALTH_TABLE = "ModelHealth_CL"
 
 IMMUTABLE_ID = "dcr-00000000000000000000000000000000"
 """Of the local data collection rule; Azure gives the real one when Terraform makes it."""
@@ -79,6 +80,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("Revision", "long", "Number of samples in the window; of several rows of a key the highest is the one"),
         Column("AnomalyScore", "real", "Highest score of any metric, 0 to 1; null: not judged, the node fell silent"),
         Column("AnomalyMetric", "string", "The metric with that score"),
+        Column(
+            "FleetScore", "real", "How unlike its pool: share of healthy windows less so; null: no model, small pool"
+        ),
         *NUMBER_COLUMNS,
         *(Column(c.column, "dynamic", f"Per {c.key} device: mean of each metric") for c in DEVICE_CLASSES),
     ),
@@ -89,8 +93,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column(
             "Kind",
             "string",
-            "unusual: metrics are not as usual; pool: the same on many nodes of the pool at once; silent: the node "
-            "stopped reporting; clock: its clock is wrong; exhaustion: something will be used up",
+            "unusual: metrics are not as usual; pool: the same on many nodes of the pool at once; outlier: the node is "
+            "unlike its pool; silent: it stopped reporting; clock: its clock is wrong; exhaustion: something will be "
+            "used up",
         ),
         Column("State", "string", "begin; update: it became worse, or maintenance is over and it is not; end"),
         Column("Severity", "string", "Critical, Error, Warning or Informational, as Azure Monitor has them"),
@@ -149,6 +154,24 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("Rows", "long", "Rows written to Log Analytics"),
         Column("DurationMs", "real", "How long the run took"),
         Column("LagMs", "real", "Age of the oldest event of the batch when the run ended"),
+    ),
+    MODEL_HEALTH_TABLE: (
+        Column("TimeGenerated", "datetime", "When the model was checked"),
+        Column("WindowStart", "datetime", "The same, never replaced"),
+        Column("Model", "string", "fleet: how unlike its pool a node is"),
+        Column("ModelId", "string", "Which one of them; empty: there is none"),
+        Column("State", "string", "serving; suspended: the streaming detectors decide alone; absent"),
+        Column(
+            "Measure",
+            "string",
+            "input_psi, missing_share (of features), score_psi, alarm_share, unscored_share, drifted_features, "
+            "age_days, outliers_per_node_week, detected_per_node_week",
+        ),
+        Column("Feature", "string", "The metric; empty: of the whole model"),
+        Column("Value", "real", "What was measured over the last day; null: there was nothing to measure"),
+        Column("Limit", "real", "From which value on it has drifted; null: it never does"),
+        Column("Status", "string", "ok, warning or drifted"),
+        Column("Detail", "string", "What was done about it, or why the model does not serve"),
     ),
 }
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from functions.core.fleet import Fleet
+from functions.core.fleet_model.model import FleetModel
+from functions.core.fleet_model.outliers import Outliers, Scored
 from functions.core.fold import KEPT_MINUTES
 from functions.core.node import Node
 from functions.core.policy.incidents import Phase
 from functions.core.policy.maintenance import MaintenanceWindow, in_maintenance
-from functions.core.rows import WindowRows, clock_row, incident_row, silent_row
+from functions.core.rows import WindowRows, clock_row, incident_row, outlier_row, silent_row
 from functions.core.watch import Seen, Watch
 from functions.core.windows import WINDOW_MS
 from telemetry.layout import Floats, Shape
@@ -30,6 +32,7 @@ class _Due:
     minute: int
     slot: int
     score: tuple[float | None, str] = (None, "")
+    fleet_score: float | None = None
 
 
 @dataclass(slots=True)
@@ -53,11 +56,14 @@ def close(
     *,
     maintenance: Collection[MaintenanceWindow] = (),
     open_too: bool = False,
+    outliers: Outliers | None = None,
+    model: FleetModel | None = None,
 ) -> Rows:
     """Makes the rows of all windows of these nodes that are complete and have samples no row has told of.
 
     A window is complete when a later one was opened; with `open_too` the newest is taken as well. Its revision is
-    the number of its samples: whoever folds the same samples makes the same row. Without a watch none is judged.
+    the number of its samples: whoever folds the same samples makes the same row. Without a watch none is judged,
+    without `outliers` none is compared with its pool.
     """
     rows = Rows()
     for node in nodes:
@@ -73,10 +79,16 @@ def close(
         ordered = [window for _, windows in makers for window in windows]
         revisions = [revision for maker, _ in makers for revision in maker.revisions]
         rows.add(NODE_ANOMALIES_TABLE, _judge(watch, maintenance, ordered, features, revisions))
+        if outliers is not None:
+            rows.add(NODE_ANOMALIES_TABLE, _compare(outliers, model, maintenance, ordered, features, revisions))
     for maker, windows in makers:
         rows.add(
             NODE_METRICS_TABLE,
-            maker.make([w.node for w in windows], [w.minute for w in windows], [w.score for w in windows]),
+            maker.make(
+                [w.node for w in windows],
+                [w.minute for w in windows],
+                [(*w.score, w.fleet_score) for w in windows],
+            ),
         )
     return rows
 
@@ -129,6 +141,26 @@ def _judge(
             node.score, node.score_metric = window.score
         anomalies += [incident_row(node, window.minute, revision, judged.score, told) for told in judged.told]
     return anomalies
+
+
+def _compare(
+    outliers: Outliers,
+    model: FleetModel | None,
+    maintenance: Collection[MaintenanceWindow],
+    due: list[_Due],
+    features: Floats,
+    revisions: list[int],
+) -> list[bytes]:
+    """Has windows compared with their pools; gives the rows of what there is to tell."""
+    scored = [Scored(window.node.key, window.node.pool, window.minute, window.node.outlier) for window in due]
+    told: list[bytes] = []
+    for window, revision, verdict in zip(
+        due, revisions, outliers.judge(model, scored, features, maintenance), strict=True
+    ):
+        window.fleet_score = verdict.score
+        if verdict.told is not None:
+            told.append(outlier_row(window.node, window.minute, revision, verdict.score, verdict.told))
+    return told
 
 
 def _whole_node(node: Node, maintenance: Collection[MaintenanceWindow]) -> list[bytes]:

@@ -7,11 +7,13 @@ one. Whatever is raised, nothing that was not committed stays in memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from functions.core.close import Rows, close, evict
 from functions.core.fleet import Fleet
+from functions.core.fleet_model.model import FleetModel
+from functions.core.fleet_model.outliers import Outliers
 from functions.core.fold import Folded, decode, fold
 from functions.core.node import Node
 from functions.core.policy.maintenance import MaintenanceWindow
@@ -45,13 +47,15 @@ class Ingest:
         dead_letters: DeadLetters,
         watch: Watch,
         calendar: MaintenanceCalendar | None = None,
+        model: Callable[[], FleetModel | None] = lambda: None,
     ) -> None:
         self._store, self._sink, self._dead_letters = store, sink, dead_letters
-        self._calendar = calendar
+        self._calendar, self._model = calendar, model
         self._maintenance: Sequence[MaintenanceWindow] = ()
         self._reader = EnvelopeReader()
         self.fleet = Fleet()
         self.watch = watch
+        self._outliers = Outliers()
 
     def run(self, events: Sequence[Event]) -> BatchReport:
         """Stores a batch. Raises TransientError, after which the same batch is to be run again."""
@@ -64,14 +68,23 @@ class Ingest:
             self.watch.prepare()
             self._look_up_maintenance()
             folded = fold(self.fleet, decoded)
-            rows = close(self.fleet, folded.touched.values(), self.watch, maintenance=self._maintenance)
+            rows = close(
+                self.fleet,
+                folded.touched.values(),
+                self.watch,
+                maintenance=self._maintenance,
+                outliers=self._outliers,
+                model=self._model(),
+            )
             self._write(rows, folded)
             self._commit(list(folded.touched.values()))
         except BaseException:
             self.fleet.forget(keys)
             self.watch.discard()
             raise
-        self.watch.forget(self.fleet.make_room(keys))
+        gone = self.fleet.make_room(keys)
+        self.watch.forget(gone)
+        self._outliers.forget(gone)
         self.watch.keep()
         return BatchReport(
             len(events), folded.stored, folded.duplicates, len(folded.letters), len(rows), tuple(folded.touched)

@@ -16,6 +16,7 @@ import orjson
 from isal import igzip, isal_zlib
 
 from functions.core.clocks import NodeClock
+from functions.core.fleet_model.outliers import Course, course_of
 from functions.core.policy.incidents import Watched
 from functions.core.policy.record import from_document, to_document
 from functions.core.ports import NodeKey
@@ -68,6 +69,8 @@ class Node:
     score_metric: str = ""
     watched: Watched = field(default_factory=Watched)
     clock: NodeClock = field(default_factory=NodeClock)
+    outlier: Course = field(default_factory=Course)
+    """How long it has been unlike its pool."""
 
     @property
     def pool(self) -> str:
@@ -103,6 +106,7 @@ def encode_node(node: Node, table: WindowTable) -> bytes:
             "resource": node.resource,
             "watched": to_document(node.watched),
             "clock": astuple(node.clock),
+            "outlier": node.outlier.to_document(),
         }
     )
     parts = [len(header).to_bytes(4, "little"), header, node.last.tobytes()]
@@ -178,6 +182,7 @@ def decode_node(key: NodeKey, version: str | None, blob: bytes, tables: dict[Sha
         node.score, node.score_metric = header["score"]
         node.watched = from_document(header["watched"])
         node.clock = NodeClock(*header["clock"])
+        node.outlier = course_of(header.get("outlier"))
     except (ValueError, LookupError, TypeError, OverflowError, EOFError, OSError, _GzipError) as error:
         if table is not None:
             table.release(allocated)

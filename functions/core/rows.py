@@ -15,9 +15,10 @@ import numpy as np
 import orjson
 
 from functions.core.device_columns import absent_devices, fitted, text_around_numbers, without
+from functions.core.fleet_model.outliers import OutlierTold
 from functions.core.node import Node
-from functions.core.policy.explanation import findings_of, rounded, sentence
-from functions.core.policy.incidents import Kind, Phase, Told, incident_id
+from functions.core.policy.explanation import findings_of, rounded, sentence, worded
+from functions.core.policy.incidents import LONGEST, Kind, Phase, Told, incident_id
 from functions.core.policy.rules import Severity
 from functions.core.ports import DeadLetter, NodeKey
 from functions.core.windows import WINDOW_MS, WindowTable
@@ -110,27 +111,28 @@ class WindowRows:
         return np.concatenate([self._mean[:, list(SCORED)], self._totals], axis=1)
 
     def make(
-        self, nodes: Sequence[Node], minutes: Sequence[int], scores: Sequence[tuple[float | None, str]]
+        self, nodes: Sequence[Node], minutes: Sequence[int], scores: Sequence[tuple[float | None, str, float | None]]
     ) -> Iterator[bytes]:
         """One row of NodeMetrics_CL per window."""
         lines = orjson.dumps(self._numbers(), option=orjson.OPT_SERIALIZE_NUMPY)
         absent = absent_devices(self._table.shape, self._mean)
         for index, line in enumerate(lines[2:-2].split(b"],[")):
             node = nodes[index]
-            score, metric = scores[index]
+            score, metric, fleet_score = scores[index]
             devices, numbers = node.devices, line.split(b",")
             if absent is not None and absent[index].any():
                 devices, numbers = without(devices, numbers, absent[index].tolist())
             text = text_around_numbers(devices).copy()
             text[1::2] = numbers
             yield fitted(
-                b'{%b%b,"Revision":%d,"AnomalyScore":%b,"AnomalyMetric":"%b",%b'
+                b'{%b%b,"Revision":%d,"AnomalyScore":%b,"AnomalyMetric":"%b","FleetScore":%b,%b'
                 % (
                     _time_columns(minutes[index]),
                     _node_columns(*node.key, node.pool),
                     self.revisions[index],
                     b"null" if score is None else repr(score).encode(),
                     metric.encode(),
+                    b"null" if fleet_score is None else repr(fleet_score).encode(),
                     b"".join(text),
                 )
             )
@@ -238,6 +240,52 @@ def clock_row(node: Node, since: int, phase: Phase, *, suppressed: bool = False)
         Score=1.0,
         Value=round(error_s, 1),
     )
+
+
+def outlier_row(node: Node, minute: int, revision: int, score: float | None, told: OutlierTold) -> bytes:
+    """One row of NodeAnomalies_CL about a node that is unlike its pool, or no longer."""
+    first = told.contributions[0] if told.contributions else None
+    return _anomaly_row(
+        node,
+        minute,
+        revision,
+        identity=told.id,
+        kind=Kind.OUTLIER,
+        phase=told.phase,
+        severity=Severity.INFORMATIONAL,
+        since_ms=told.since * WINDOW_MS,
+        explanation=_unlike(told),
+        suppressed=told.suppressed,
+        Metric=first.feature if first is not None else "",
+        Score=score,
+        Value=rounded(first.value) if first is not None else None,
+        Lower=rounded(first.lower) if first is not None else None,
+        Upper=rounded(first.upper) if first is not None else None,
+        Metrics=[
+            {
+                "Metric": one.feature,
+                "Value": rounded(one.value),
+                "Lower": rounded(one.lower),
+                "Upper": rounded(one.upper),
+                "Since": timestamp(told.since * WINDOW_MS),
+                "Strength": round(one.share, 2),
+            }
+            for one in told.contributions
+        ],
+    )
+
+
+def _unlike(told: OutlierTold) -> str:
+    if told.phase is Phase.END and told.lasted >= LONGEST:
+        return f"goes on being unlike its pool after {LONGEST // 60} h and is not told any more"
+    if told.phase is Phase.END:
+        return f"no longer unlike its pool, after {told.lasted} min"
+    parts = []
+    for one in told.contributions:
+        value, lower, upper = (worded(one.feature, number) for number in (one.value, one.lower, one.upper))
+        whence = "by its other readings" if one.of_relation else "in its pool"
+        parts.append(f"{one.feature} {value} ({whence} {lower} to {upper})")
+    return f"unlike its pool: {'; '.join(parts)}"
 
 
 def _anomaly_row(

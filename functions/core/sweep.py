@@ -12,12 +12,13 @@ from typing import Protocol
 
 from functions.core.close import close
 from functions.core.fleet import Fleet
+from functions.core.fleet_model.outliers import ended
 from functions.core.ingest import summary
 from functions.core.node import Node
 from functions.core.policy.incidents import Phase, end
 from functions.core.policy.maintenance import in_maintenance
 from functions.core.ports import MaintenanceCalendar, NodeKey, RowSink, StateStore, StateUpdate
-from functions.core.rows import incident_row, silent_row
+from functions.core.rows import incident_row, outlier_row, silent_row
 from telemetry.errors import StateConflict
 from telemetry.tables import NODE_ANOMALIES_TABLE
 
@@ -64,6 +65,9 @@ class Sweep:
             told = [silent_row(node, Phase.BEGIN, now_ms, suppressed=suppressed)]
             if node.watched.incident is not None:  # nobody can tell any more whether it goes on
                 told.append(incident_row(node, node.newest, 0, node.score, end(node.watched)))
+            if node.outlier.since >= 0:
+                over = ended(node.key, node.outlier, node.newest - node.outlier.since + 1)
+                told.append(outlier_row(node, node.newest, 0, None, over))
             rows.add(NODE_ANOMALIES_TABLE, told)
         for table, lines in rows.tables.items():
             if lines:

@@ -37,10 +37,11 @@ class Contribution(NamedTuple):
 
     feature: str
     value: float
-    expected: float
-    """The pool's median at this hour, or what the window's other features let expect."""
+    lower: float
+    upper: float
+    """Of the band that the pool's healthy nodes keep to at this hour, or that the other features let expect."""
     of_relation: bool
-    """Whether `expected` is what the others let expect."""
+    """Whether the band is what the others let expect."""
     share: float
     """Its deviation in units of the longest that healthy nodes have shown."""
 
@@ -123,18 +124,22 @@ class FleetModel:
         deviations = self.deviations(np.array([pool]), np.array([minute]), features[None])
         own, relation = (kind[0] for kind in self.both(deviations))
         z = self._filled(deviations)[0]
-        others = z - (z - self.mean) @ self.precision / np.diag(self.precision)
+        own_precision = np.diag(self.precision)
+        others = z - (z - self.mean) @ self.precision / own_precision
+        widths = self.longest / np.stack([np.ones(len(z)), np.sqrt(own_precision)])
         median, scale = self.median[pool, minute // 60 % HOURS], self.scale[pool]
         found = []
         for place in np.argsort(-np.maximum(own, relation), kind="stable")[:most].tolist():
             of_relation = bool(relation[place] > own[place])
-            column = int(self.columns[place])
-            deviation = float(others[place]) if of_relation else 0.0
-            expected = from_scale(column, float(median[place] + scale[place] * deviation))
             share = float(max(own[place], relation[place]))
-            if share > 0.0:
-                value = float(features[column])
-                found.append(Contribution(self.features[place], value, expected, of_relation, share))
+            if share == 0.0:
+                break
+            column = int(self.columns[place])
+            middle, width = float(others[place]) if of_relation else 0.0, float(widths[int(of_relation), place])
+            lower, upper = (
+                from_scale(column, float(median[place] + scale[place] * (middle + side))) for side in (-width, width)
+            )
+            found.append(Contribution(self.features[place], float(features[column]), lower, upper, of_relation, share))
         return found
 
     @property

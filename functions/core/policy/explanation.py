@@ -51,6 +51,11 @@ def findings_of(incident: Incident) -> list[dict[str, Any]]:
     ]
 
 
+def worded(metric: str, value: float) -> str:
+    """A value of a metric, named by its column without the statistic, as people write it."""
+    return _number(_METRICS[metric], value)
+
+
 def rounded(value: float) -> float:
     """To five significant digits."""
     return float(f"{value:.5g}")

@@ -37,6 +37,8 @@ class Kind(StrEnum):
     """A node has stopped reporting."""
     CLOCK = "clock"
     """A node's clock is wrong."""
+    OUTLIER = "outlier"
+    """A node is unlike the others of its pool."""
     EXHAUSTION = "exhaustion"
     """Something of a node will be used up: a filesystem, memory, open files."""
 
