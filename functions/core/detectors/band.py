@@ -43,7 +43,7 @@ class Band(NamedTuple):
 
 
 def band(states: State, time: Floats) -> Band:
-    """The values that would be no news at the next point (epoch seconds): a value that raises an alarm lies outside.
+    """The values that would be no news at the next point (epoch seconds): one that is news enough to tell lies outside.
 
     Each side says up to which value it would stay below its share of the evidence of an alarm; the band is what all
     agree on. Where they cannot agree, because an incident is under way, both ends are in the middle between them.

@@ -35,8 +35,8 @@ NOISE_REACH = 5.0
 HOUR, DAY, WEEK = 3_600.0, 86_400.0, 604_800.0
 LONGEST_STEP = HOUR
 """What passes between two points counts as seen up to here; the rest is a gap."""
-ROUNDING = 1e-6
-"""A difference of less than this share of a value may come from rounding."""
+ROUNDING = 1e-4
+"""Differences of less than this share of a value are no news: a change in the fifth digit is none."""
 _TINY = 1e-12
 
 

@@ -47,13 +47,15 @@ WEEK_TIME, AGE = 13, 14
 """Seconds: of the last point, in its week (-1: none yet); seen, without gaps."""
 HOUR_MEAN, HOUR_COUNT = 15, 16
 """Of the points of the hour that runs."""
-QUIET, BLOCK_POINTS = 17, 18
-"""Points since there was evidence; in the block that runs."""
-NEWS = 19
-"""Evidence there was in recent blocks, on average."""
-BEFORE, LEARNT = 20, 21
+QUIET, UNSEEN = 17, 18
+"""Points since there was evidence; since there was anything that is not normal yet, see `REST` in `streaming.py`."""
+NEWS, STRONGEST = 19, 20
+"""Evidence there was in recent blocks, on average; at most since the incident began."""
+BEFORE, LEARNT = 21, 22
 """The value two points ago; the last value as it was learnt, see `learnable` in `streaming.py`."""
-PEAK = slice(22, 22 + SIDES)
+OFF = 23
+"""How far values usually are from the level."""
+PEAK = slice(24, 24 + SIDES)
 """Highest of the block that runs, per side; -inf: nothing yet."""
 CHANGING = slice(0, PEAK.stop)
 """What a point changes; the rest changes with a block."""
@@ -85,13 +87,14 @@ SERIES = np.dtype(
         ("below_slow", "<f2", (SIDES, SLOW - 1)),
         ("held_episodes", "<u1", SIDES),
         ("held_blocks", "<u1", SIDES),
-        ("quiet_blocks", "<u1", SIDES),
+        ("calm", "<u2"),
+        ("block_points", "<u1"),
         ("reserved", "<u1", 1),
     ]
 )
-"""Everything of one series. `spread` is the upper half of a float's bits, see `upper_half`."""
+"""Everything of one series. `spread` is the upper half of a float's bits, see `upper_half`; `calm` a bit per side."""
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"DMD" + bytes([VERSION])
 _HEADER_BYTES = len(_MAGIC) + 4
 
@@ -106,7 +109,7 @@ def new_states(count: int) -> State:
     now = states["now"]
     now[:, [USUAL, SPREAD]] = np.nan
     now[:, WEEK_TIME] = -1.0
-    now[:, QUIET] = np.inf
+    now[:, [QUIET, UNSEEN]] = np.inf
     now[:, PEAK] = now[:, HIGHEST] = -np.inf
     now[:, SCALE] = 1.0
     states["profile"] = np.nan

@@ -5,9 +5,10 @@ Pure; used by `close`, the evaluation and the benchmarks. Vectorised over series
 The views ("sides") of a series: its value and three smoothings of it, what remains of it once the time of day is
 accounted for, its jumps, its restlessness; of some also the low side. Each side keeps its highest peaks (`tails.py`).
 The evidence against a point is the sum over sides of how far it is beyond those, each side by 1 at most, so no single
-view decides alone. Two sets of peaks are kept: the fast one learns a peak at once and raises the alarm, so that an
-anomaly is told once; the slow one does not learn from what is unusual until it has come three times or has stayed,
-and gives the score, which therefore lasts as long as the anomaly.
+view decides alone. Two sets of peaks are kept. The fast one learns a peak at once and raises the alarm, so that an
+anomaly is told once. The slow one does not learn from what is unusual until it has come three times or has stayed: by
+it something very strange that returns after a long rest is told again, and it gives the score, which therefore lasts
+as long as the anomaly; how far a point is from the last hours and from what is usual at its time is in the score too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from functions.core.detectors.series_state import (
     ACTIVITY,
     AGE,
     BEFORE,
-    BLOCK_POINTS,
     CHANGING,
     COUNT,
     EXPECTED,
@@ -34,17 +34,20 @@ from functions.core.detectors.series_state import (
     NEWS,
     OF_CHANGE,
     OF_RESIDUAL,
+    OFF,
     PEAK,
     QUIET,
     RESIDUAL,
     SCALE,
     SIDES,
     SMOOTH,
+    STRONGEST,
+    UNSEEN,
     USUAL,
     VALUE,
     State,
 )
-from functions.core.detectors.tails import Flags, fast_tails, slow_tails
+from functions.core.detectors.tails import FLOOR, Flags, fast_tails, slow_tails
 from telemetry.layout import Floats
 
 SPANS = np.array([5.0, 20.0, 80.0])
@@ -72,13 +75,28 @@ HELD_FROM = 0.5
 NEWS_WEIGHT = 1.0 / 50.0
 NEWS_DISCOUNT = 5.0
 """A series that brings something new all the time, as a counter or a random walk does, has to bring more of it."""
-HALF = 3.0
-"""Weight of evidence with a score of 0.5."""
+APART, STRONGER = 5, 2.0
+"""So many points after the last evidence, what is so many times as strong as any before is another incident already."""
+STRANGE, REST = 4.0, 1_500
+"""Evidence by the slow tails, and points without such, that make what returns an incident again.
+
+It takes most views to agree. The points are a day of minutes and an hour: what comes every night is told once.
+"""
+OFF_WEIGHT = 0.002
+OFF_REACH = 3.0
+"""A point moves the usual distance from the level as if it were no further off than so many times that."""
+HALF = 6.0
+"""Weight of what speaks against a point with a score of 0.5."""
+SLOWEST = SMOOTH.stop - 1
+"""The side that is not asked for the score: for hours it says that there was something."""
 GLITCH = 20.0
 """Scales beyond the highest value, the lowest and the median of the last three, from where on one is cut off."""
 LIMIT = 1e18
 """Values beyond are no measurements: no metric of a machine is greater."""
 _YOUNG = max(WARM_UP, 1.0 / LEVEL_WEIGHT)
+_OFF_YOUNG = max(WARM_UP, 1.0 / OFF_WEIGHT)
+_BITS = 1 << np.arange(SIDES, dtype=np.uint16)
+_TINY = 1e-12
 
 
 class Verdict(NamedTuple):
@@ -87,7 +105,7 @@ class Verdict(NamedTuple):
     score: Floats
     """0 to 1: 0 where nothing is known yet or the value is missing."""
     evidence: Floats
-    """Against the point being usual; an alarm needs THRESHOLD."""
+    """Against the point being usual: that it is new. Beyond THRESHOLD it makes an alarm."""
     alarm: Flags
     """Whether an incident begins with this point."""
     by_side: Floats
@@ -120,15 +138,37 @@ def _update(states: State, time: Floats, x: Floats) -> Verdict:
     columns = states["now"]
     now = columns.T.astype(np.float64, order="C")
     x = x.astype(np.float32).astype(np.float64)  # as it will be remembered: what stays is no change
+    far = _distance(now, x)
     sides = _views(states, now, time, x)
     fast, slow = _surprises(now, sides)
-    fast /= discount(now)
+    weight = 1.0 / discount(now)
+    fast *= weight
     np.minimum(fast, 1.0, out=fast)
     evidence = fast.sum(axis=0)
-    alarm = _alarms(now, evidence)
+    alarm = _alarms(now, evidence, np.minimum(slow * weight, 1.0).sum(axis=0))
     np.maximum(now[PEAK], sides, out=now[PEAK])
     columns[:, CHANGING] = now[CHANGING].T
-    return Verdict(_score(now, slow), evidence, alarm, fast.T)
+    return Verdict(_score(now, slow, far), evidence, alarm, fast.T)
+
+
+def _distance(now: Floats, x: Floats) -> Floats:
+    """How far values are from the level of the last hours, in units of how far they usually are; learns the unit."""
+    level, usually, count = now[LEVEL], now[OFF], now[COUNT]
+    off = np.abs(x - level)
+    floor = FLOOR * np.abs(level) + _TINY
+    unit = usually + floor
+    distance: Floats = off / unit
+    unit *= OFF_REACH
+    weight: Floats | float = OFF_WEIGHT
+    if count.min() < _OFF_YOUNG:
+        young = count < WARM_UP
+        distance[young] = 0.0
+        unit[young] = np.inf
+        off[count < 1.0] = 0.0
+        weight = np.maximum(OFF_WEIGHT, 1.0 / (count + 1.0))
+    np.minimum(off, unit, out=off)
+    usually += weight * (off - usually)
+    return distance
 
 
 def _views(states: State, now: Floats, time: Floats, x: Floats) -> Floats:
@@ -210,31 +250,40 @@ def warm(now: Floats) -> Flags:
     return enough
 
 
-def _alarms(now: Floats, evidence: Floats) -> Flags:
+def _alarms(now: Floats, evidence: Floats, strange: Floats) -> Flags:
+    """Whether incidents begin: with evidence after a quiet time, or far stronger than all before; with a return."""
     over = evidence > THRESHOLD
-    quiet = now[QUIET]
-    alarm: Flags = over & (quiet >= INCIDENT)
-    quiet += 1.0
-    quiet[over] = 0.0
+    unlearnt = strange > STRANGE
+    quiet, unseen, strongest = now[QUIET], now[UNSEEN], now[STRONGEST]
+    rested = quiet >= INCIDENT
+    strongest[rested] = 0.0
+    alarm: Flags = over & (rested | ((quiet >= APART) & (evidence > STRONGER * strongest)))
+    alarm |= rested & unlearnt & (unseen >= REST)
+    np.maximum(strongest, evidence, out=strongest)
+    for points, ended in ((quiet, over), (unseen, over | unlearnt)):
+        points += 1.0
+        points[ended] = 0.0
     return alarm
 
 
-def _score(now: Floats, slow: Floats) -> Floats:
-    """Evidence by the slow tails and the residual, as a number below 1; less on the first day."""
+def _score(now: Floats, slow: Floats, far: Floats) -> Floats:
+    """The most surprised view by the slow tails, and the distances, as a number below 1; less on the first day."""
     np.minimum(slow, 1e20, out=slow)
-    slow += 1.0
-    odds = np.multiply.reduce(slow)
-    odds *= 1.0 + np.abs(now[RESIDUAL.start]) * (now[COUNT] >= WARM_UP)
-    weight: Floats = np.log(odds)
+    slow[SLOWEST] = 0.0
+    distances = 1.0 + np.abs(now[RESIDUAL.start]) * (now[COUNT] >= WARM_UP)
+    distances *= 1.0 + far
+    weight: Floats = np.log1p(slow.max(axis=0))
+    weight += 2.0 * np.log(distances)
+    weight *= weight
     if now[AGE].min() < DAY:
         weight *= np.minimum(now[AGE] / DAY, 1.0)
-    return weight / (weight + HALF)
+    return weight / (weight + HALF**2)
 
 
 def _count_blocks(states: State) -> None:
     """Ends the blocks that are complete. Missing points count, so that series which began together stay in step."""
-    points = states["now"][:, BLOCK_POINTS]
-    points += 1.0
+    points = states["block_points"]
+    points += 1
     complete = points >= BLOCK
     if complete.all():
         _end_blocks(states)
@@ -259,7 +308,7 @@ def _end_blocks(states: State) -> None:
     fast.teach(peaks, real, magnitude, still)
     _teach_slow(states, peaks, real, asked, magnitude, still)
     now[:, PEAK] = -np.inf
-    now[:, BLOCK_POINTS] = 0.0
+    states["block_points"] = 0
 
 
 def _teach_slow(states: State, peaks: Floats, real: Flags, asked: Flags, magnitude: Floats, still: Flags) -> None:
@@ -267,7 +316,7 @@ def _teach_slow(states: State, peaks: Floats, real: Flags, asked: Flags, magnitu
     slow = slow_tails(states)
     unusual = asked & (slow.surprise(peaks) > HELD_FROM)
     held, episodes = states["held"], states["held_episodes"]
-    blocks, quiet = states["held_blocks"], states["quiet_blocks"]
+    blocks, calm = states["held_blocks"], states["calm"]
     if unusual.any():
         episodes += unusual & (blocks == 0)
         held[unusual] = np.maximum(held, peaks)[unusual]
@@ -278,6 +327,6 @@ def _teach_slow(states: State, peaks: Floats, real: Flags, asked: Flags, magnitu
         episodes[normal_now] = 0
     else:
         slow.teach(peaks, real, magnitude, still)
-    quiet += quiet < 2
-    quiet[unusual] = 0
-    blocks[quiet >= 2] = 0
+    usual = ~unusual
+    blocks[usual & (calm[:, None] & _BITS != 0)] = 0  # the second block in a row that is not unusual ends an episode
+    calm[:] = usual @ _BITS
