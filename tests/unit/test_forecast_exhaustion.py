@@ -19,8 +19,10 @@ START = 1_767_225_600.0
 Shape = Callable[[Floats], Floats]
 
 
-def run(levels: Floats, *, states: States | None = None, spread: float = 0.0, limit: float = 1.0) -> list[Foreseen]:
-    """Feeds levels (points, series) to series nothing is known of."""
+def run(
+    levels: Floats, *, states: States | None = None, spread: float = 0.0, limit: float | Floats = 1.0
+) -> list[Foreseen]:
+    """Feeds levels (points, series) to series nothing is known of; a limit for all, or one for each."""
     states = new_levels(levels.shape[1]) if states is None else states
     limits = np.full(levels.shape[1], limit)
     return [update(states, START + BIN_S * i, row - spread, row, limits) for i, row in enumerate(levels)]
@@ -134,17 +136,18 @@ def test_a_leak_soon_after_the_start_is_told_of_once_enough_is_known() -> None:
 
 
 def test_the_limit_decides() -> None:
-    levels = one(leak(30, 3.0), 3.6)
+    levels = np.repeat(one(leak(30, 3.0), 3.6), 2, axis=1)
 
-    soon, late = run(levels, limit=0.8)[-1], run(levels, limit=1.0)[-1]
+    soon, late = run(levels, limit=np.array([0.8, 1.0]))[-1].seconds
 
-    assert soon.seconds[0] < late.seconds[0] < HORIZON
+    assert soon < late < HORIZON
 
 
 def test_each_series_is_judged_as_if_it_were_alone() -> None:
     rng = np.random.default_rng(2)
-    shapes = [leak(20), saw(1.0, 0.3, 0.8), leak(60), lambda day: np.full_like(day, 0.5)]
-    levels = np.concatenate([one(shape, 4) for shape in shapes], axis=1) + rng.normal(0, 0.003, (4 * DAY, 4))
+    shapes = [leak(20, 1.5), saw(1.0, 0.3, 0.8), leak(60, 1.5), lambda day: np.full_like(day, 0.5)]
+    levels = np.concatenate([one(shape, 2.4) for shape in shapes], axis=1)
+    levels += rng.normal(0, 0.003, levels.shape)
     levels[rng.random(levels.shape) < 0.1] = np.nan
 
     together = run(levels)
@@ -160,8 +163,12 @@ def test_nothing_looks_ahead() -> None:
     changed = levels.copy()
     changed[3 * DAY + 20 :] = 0.1
 
-    for before, after in zip(run(levels)[: 3 * DAY + 20], run(changed)[: 3 * DAY + 20], strict=True):
-        np.testing.assert_array_equal(np.array(before), np.array(after))
+    together = run(np.concatenate([levels, changed], axis=1))
+
+    for verdict in together[: 3 * DAY + 20]:
+        for before, after in verdict:
+            np.testing.assert_array_equal(before, after)
+    assert not np.array_equal(*np.array(together[-1]).T, equal_nan=True)
 
 
 def test_a_gap_of_a_week_begins_anew_and_foresees_nothing_until_enough_is_known() -> None:
