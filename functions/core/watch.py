@@ -7,6 +7,7 @@ every ten minutes of the nodes' time, what pools do together is never stored.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -17,8 +18,11 @@ from functions.core.detectors.series_state import DetectorStateUnreadable, State
 from functions.core.detectors.streaming import update
 from functions.core.policy.deviations import (
     CALM,
+    HABIT,
     NEVER,
     RELEASE,
+    RETURNING,
+    UNLEARNT,
     Course,
     Flags,
     Usual,
@@ -41,6 +45,7 @@ STORED_EVERY = 10
 """Windows per node, on average, after which the detectors' memory is stored."""
 _WINDOW_S = WINDOW_MS // 1000
 _WIDTH = len(METRICS)
+_PLACES = {metric: place for place, metric in enumerate(METRICS)}
 
 
 class Seen(NamedTuple):
@@ -173,6 +178,7 @@ class Watch:
         highest = np.round(score.max(axis=1), 4).tolist()
         expected = usual(of_round)
         strength = strengths(x, expected)
+        has_changed = (strength >= 1.0).any(axis=1)
         course = advance(
             Course(
                 np.stack([window.watched.course.strong for window in windows]),
@@ -181,6 +187,8 @@ class Watch:
             steps,
             strength,
             verdict.evidence.reshape(x.shape),
+            score,
+            _score_needed(windows, expected, has_changed),
         )
         numbers = _Numbers(x, expected, strength, course, confirmed(course))
         told = self._decide(windows, newer.tolist(), numbers, maintenance)
@@ -251,6 +259,23 @@ class Watch:
             name = self._pools.event(cluster, pool, minute)
             told.append(begin(watched, name, Kind.POOL, minute, findings, suppressed=suppressed))
         return tuple(told)
+
+
+def _score_needed(windows: Sequence[Seen], expected: Usual, has_changed: Flags) -> Floats:
+    """The score that makes a rise news, (windows, METRICS).
+
+    Less is asked of a metric that the node had an incident of. When it has had HABIT of them, no score makes it news.
+    """
+    needed = np.full(expected.known.shape, UNLEARNT)
+    for row in np.flatnonzero(has_changed).tolist():
+        told = Counter(metric for episode in windows[row].watched.episodes for metric in episode.metrics)
+        for metric in told.keys() & _PLACES.keys():
+            column = _PLACES[metric]
+            if told[metric] >= HABIT:
+                needed[row, column] = np.inf
+            elif expected.known[row, column]:
+                needed[row, column] = RETURNING
+    return needed
 
 
 def _finding(window: Seen, row: int, metric: int, numbers: _Numbers) -> Finding:

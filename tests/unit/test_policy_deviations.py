@@ -9,9 +9,10 @@ from functions.core.detectors.series_state import LEVEL, NOISE, SPREAD, USUAL, n
 from functions.core.detectors.streaming import THRESHOLD
 from functions.core.policy.deviations import (
     CALM,
-    EVIDENCE_LASTS,
     HEADROOM,
     NEVER,
+    NEWS_LASTS,
+    UNLEARNT,
     UNKNOWN_HOUR,
     WIDTHS,
     Course,
@@ -75,14 +76,15 @@ def course():
     return Course(CALM.strong[None].copy(), CALM.quiet[None].copy())
 
 
-def pass_windows(strong, news, gaps=None):
+def pass_windows(strong, news, gaps=None, score=0.0):
     """The confirmed metrics after each window; `strong` and `news` are lists of sets of metrics."""
     past, found = course(), []
+    scores, needed = np.full((1, WIDTH), score), np.full((1, WIDTH), UNLEARNT)
     for turn, (rising, new) in enumerate(zip(strong, news, strict=True)):
         strength, evidence = np.zeros((1, WIDTH)), np.zeros((1, WIDTH))
         strength[0, list(rising)] = 1.0
         evidence[0, list(new)] = NEWS
-        past = advance(past, np.array([1 if gaps is None else gaps[turn]]), strength, evidence)
+        past = advance(past, np.array([1 if gaps is None else gaps[turn]]), strength, evidence, scores, needed)
         found.append(set(np.flatnonzero(confirmed(past)[0]).tolist()))
     return past, found
 
@@ -111,6 +113,28 @@ def test_a_rise_without_news_is_never_confirmed():
     assert not any(found)
 
 
+def test_what_is_not_yet_normal_is_news_though_the_like_was_there_before():
+    _, found = pass_windows([{STEAL}] * 4, [set()] * 4, score=UNLEARNT)
+    _, normal = pass_windows([{STEAL}] * 4, [set()] * 4, score=UNLEARNT - 0.01)
+
+    assert found[-2:] == [{STEAL}, {STEAL}]
+    assert not any(normal)
+
+
+def test_a_rise_that_stays_is_news_by_its_score_only_while_it_is_young():
+    lasting = 16 + RULES[STEAL].persistence.of + NEWS_LASTS - 1
+    _, found = pass_windows([{STEAL}] * (lasting + 50), [set()] * (lasting + 50), score=UNLEARNT)
+
+    assert {STEAL} in found[:10]
+    assert not any(found[lasting:])
+
+
+def test_a_score_without_a_rise_that_matters_is_no_news():
+    past, _ = pass_windows([set()] * 3, [set()] * 3, score=0.99)
+
+    assert np.array_equal(past.quiet[0], CALM.quiet)
+
+
 def test_news_without_a_rise_that_matters_is_never_confirmed():
     _, found = pass_windows([set()] * 20, [{CPU, STEAL}] * 20)
 
@@ -118,7 +142,7 @@ def test_news_without_a_rise_that_matters_is_never_confirmed():
 
 
 def test_news_counts_for_some_windows_beyond_those_of_the_rule():
-    span = RULES[STEAL].persistence.of + EVIDENCE_LASTS
+    span = RULES[STEAL].persistence.of + NEWS_LASTS
     late = [set()] * (span - 3) + [{STEAL}] * 4
 
     _, found = pass_windows(late, [{STEAL}] + [set()] * span)
@@ -149,7 +173,7 @@ def test_a_past_is_calm_again_once_nothing_has_happened_for_long(story):
     past = course()
     for strong, news, gap in [*story, (False, False, NEVER)]:
         strength, evidence = np.full((1, WIDTH), float(strong)), np.full((1, WIDTH), NEWS * news)
-        past = advance(past, np.array([gap]), strength, evidence)
+        past = advance(past, np.array([gap]), strength, evidence, 0.0 * evidence, np.ones_like(evidence))
 
     assert np.array_equal(past.strong[0], CALM.strong)
     assert np.array_equal(past.quiet[0], CALM.quiet)

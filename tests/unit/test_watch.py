@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from functions.adapters.memory import MemoryBlobs
+from functions.core.detectors import streaming
+from functions.core.policy.deviations import HABIT, RETURNING, UNLEARNT
 from functions.core.policy.incidents import Kind, Phase, Watched
 from functions.core.policy.maintenance import MaintenanceWindow
 from functions.core.policy.rules import METRICS
@@ -15,6 +17,8 @@ START = 29_833_200
 CPU, STEAL, MEMORY = (FEATURES.index(name) for name in ("CpuUtilization", "CpuSteal", "MemoryUtilization"))
 WARM = 400
 """Minutes after which the detectors know a series well enough."""
+KNOWN = 36 * 60
+"""Minutes after which they know all hours of the day."""
 
 
 class Fleet:
@@ -127,6 +131,81 @@ def test_a_rise_that_matters_to_nobody_is_not_told_however_unusual(warm):
 
     assert fleet.told == []
     assert judged[0].score > 0.3
+
+
+@pytest.fixture(scope="module")
+def known_memory():
+    fleet = Fleet()
+    fleet.live(KNOWN)
+    assert fleet.told == []
+    return fleet.watch.memory.encode()
+
+
+@pytest.fixture
+def known(known_memory):
+    """A fleet of one node, of which the detectors know all hours."""
+    store = MemoryBlobs()
+    store.save("0", known_memory, None)
+    fleet = Fleet(1, Watch(store, name="0"))
+    fleet.watch.prepare()
+    fleet.minute += KNOWN
+    return fleet
+
+
+def outages(fleet, number, every=300):
+    """The incidents that begin when a fault of 20 minutes comes again and again."""
+    for _ in range(number):
+        fleet.live(20, (0, STEAL, 0.4))
+        fleet.live(every - 20)
+    return [told for _, _, told in fleet.told if told.phase is Phase.BEGIN]
+
+
+def test_a_fault_that_comes_back_is_told_again_with_the_past_one(known):
+    first, second = outages(known, 2)
+
+    assert second.incident.id != first.incident.id
+    assert second.similar.since == first.incident.since
+    assert second.similar.minutes == 20
+
+
+def test_what_comes_again_and_again_is_told_three_times_and_is_a_habit_then(known):
+    assert len(outages(known, 6, every=60)) == HABIT == 3
+
+
+def test_a_metric_that_had_no_incident_is_no_habit(known):
+    outages(known, 4, every=60)
+    known.told.clear()
+
+    known.live(20, (0, MEMORY, 0.95))
+
+    assert [told.incident.strongest_first[0].metric for _, _, told in known.told] == ["MemoryUtilization"]
+
+
+def test_what_does_not_end_is_not_begun_again_by_its_score(known):
+    known.live(24 * 60 + 120, (0, STEAL, 0.4))
+
+    assert [told.phase for _, _, told in known.told] == [Phase.BEGIN, Phase.END]
+
+
+def test_less_is_asked_of_what_a_known_node_was_told_of_before(known, monkeypatch):
+    def told_with(score):
+        """Whether a rise without evidence, but with this score, is told."""
+
+        def update(states, time, x):
+            found = streaming.update(states, time, x)
+            return found._replace(evidence=0.0 * found.evidence, score=np.where(x > 0.3, score, 0.0))
+
+        known.told.clear()
+        monkeypatch.setattr("functions.core.watch.update", update)
+        known.live(10, (0, STEAL, 0.4))
+        known.live(40)
+        return bool(known.told)
+
+    middle = (RETURNING + UNLEARNT) / 2
+    assert not told_with(middle)
+    assert told_with(UNLEARNT)
+    assert told_with(middle)
+    assert not told_with(RETURNING - 0.01)
 
 
 def test_a_fall_is_not_told(warm):

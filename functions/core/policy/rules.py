@@ -71,7 +71,7 @@ RULES: tuple[Rule, ...] = (
     Rule("CpuUtilization", 0.2, STEADY, _WARNING, "a fifth of the node's CPUs went to something new"),
     Rule("CpuIowait", 0.1, BRIEF, _WARNING, "CPUs stand idle a tenth of the time because disks do not answer"),
     Rule("CpuSteal", 0.1, BRIEF, _WARNING, "the host gives a tenth of what is paid for to others"),
-    Rule("PressureCpuSome", 0.4, LASTING, _WARNING, "work waits for a CPU two fifths of the time"),
+    Rule("PressureCpuSome", 0.3, STEADY, _WARNING, "work waits for a CPU three tenths of the time"),
     Rule("PressureMemorySome", 0.1, BRIEF, _ERROR, "work waits for memory, killing comes next", critical=0.4),
     Rule("PressureIoSome", 0.2, BRIEF, _ERROR, "work waits for disks a fifth of the time"),
     Rule("ProcessesBlocked", 5.0, BRIEF, _WARNING, "five processes hang in I/O and cannot even be ended", full=None),
