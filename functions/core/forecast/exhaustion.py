@@ -10,7 +10,6 @@ when it need not go on for much longer than it has been going on already. docs/f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -76,8 +75,10 @@ class Foreseen(NamedTuple):
     """Seconds that took; NaN where nothing is foreseen."""
 
 
-class _Growth(NamedTuple):
-    """A level at five moments, the last one now, (5, series); the hours between them; the hours known before each."""
+class _Growths(NamedTuple):
+    """Levels at five moments, the last one now, (growths, 5, series); the hours between them, (growths, 4); the hours
+    known before each, (growths, series).
+    """
 
     levels: Floats
     hours: Floats
@@ -85,13 +86,14 @@ class _Growth(NamedTuple):
 
 
 class _Outlook(NamedTuple):
-    """Which series some growth leads to their limit, and how."""
+    """What each growth leads to; arrays of (growths, series)."""
 
-    holds: Flags
     seconds: Floats
+    """To the limit; infinite where the growth leads nowhere."""
     base: Floats
     age: Floats
     confidence: Floats
+    """0 where the growth leads nowhere."""
 
 
 def update(states: States, time: float, low: Floats, high: Floats, limit: Floats) -> Foreseen:
@@ -100,25 +102,25 @@ def update(states: States, time: float, low: Floats, high: Floats, limit: Floats
     NaN is missing. A series without this point, or with a newer one, foresees nothing.
     """
     taken = np.flatnonzero(remember(states, time, low, high))
+    count = len(states)
     found = Foreseen(
-        np.zeros(len(states), np.bool_),
-        np.zeros(len(states), np.bool_),
-        np.full(len(states), np.inf),
-        np.zeros(len(states)),
-        np.full(len(states), np.nan),
-        np.full(len(states), np.nan),
-        np.full(len(states), np.nan),
+        np.zeros(count, np.bool_),
+        np.zeros(count, np.bool_),
+        np.full(count, np.inf),
+        np.zeros(count),
+        *np.full((3, count), np.nan),
     )
     if taken.size:
         some = states[taken]
         outlook, level = _foresee(some, int(time), limit[taken])
-        found.foreseen[taken] = outlook.holds
-        found.begins[taken] = _tell(some, outlook.holds)
+        holds = np.isfinite(outlook.seconds)
+        found.foreseen[taken] = holds
+        found.begins[taken] = _tell(some, holds)
         # A level counts once the point after it is no lower: one point of the way has gone already.
         found.seconds[taken] = np.maximum(outlook.seconds - BIN_S, 0.0)
         found.confidence[taken] = outlook.confidence
-        found.base[taken] = outlook.base
-        found.age[taken] = outlook.age
+        found.base[taken] = np.where(holds, outlook.base, np.nan)
+        found.age[taken] = np.where(holds, outlook.age, np.nan)
         found.level[taken] = level
         states[taken] = some
     return found
@@ -133,42 +135,40 @@ def _tell(states: States, holds: Flags) -> Flags:
 
 
 def _foresee(states: States, time: int, limit: Floats) -> tuple[_Outlook, Floats]:
-    """The soonest end of all growth, and the level it grows from."""
+    """The soonest end of all growth, (series), and the level it grows from."""
     points, peaks, troughs = recent(states), hours(states, "high"), hours(states, "low")
     level = np.fmax(points[:, -1], points[:, -2])
     remaining = np.maximum(limit - level, 0.0)
-    count = len(states)
-    nothing = np.full(count, np.nan)
-    best = _Outlook(np.zeros(count, np.bool_), np.full(count, np.inf), nothing, nothing.copy(), np.zeros(count))
     with np.errstate(divide="ignore", invalid="ignore"):
-        outlooks = [_carried_on(growth, remaining) for growth in _growths(time, points, peaks, troughs)]
+        outlooks = [_carried_on(_growths(time, points, peaks, troughs), remaining)]
         outlooks += [_faster_than_ever(age, points, peaks, remaining) for age in BIN_AGES]
-    for outlook in outlooks:
-        best.confidence[:] = np.where(outlook.holds, np.maximum(best.confidence, outlook.confidence), best.confidence)
-        at = outlook.holds & (outlook.seconds < best.seconds)
-        for whole, part in zip(best[:4], outlook[:4], strict=True):
-            whole[at] = part[at]
-    return best, level
+    all_of = _Outlook(*(np.concatenate(parts) for parts in zip(*outlooks, strict=True)))
+    soonest = all_of.seconds.argmin(axis=0), np.arange(len(states))
+    best = _Outlook(*(part[soonest] for part in all_of))
+    return best._replace(confidence=all_of.confidence.max(axis=0)), level
 
 
-def _growths(time: int, points: Floats, peaks: Floats, troughs: Floats) -> Iterator[_Growth]:
+def _growths(time: int, points: Floats, peaks: Floats, troughs: Floats) -> _Growths:
     """Growth beyond the highest level before it, by age and envelope."""
+    levels, between, before = [], [], []
     known = np.cumsum(~np.isnan(peaks), axis=1, dtype=np.float64)
     records = np.fmax.accumulate(peaks, axis=1)
     before_points = -1 - BINS // BINS_PER_HOUR
     highest = np.fmax.accumulate(np.fmax(points, records[:, [before_points]]), axis=1)
     for age in BIN_AGES:
         quarter = age // 4
-        moments = [-1 - quarter * ago for ago in _MOMENTS]
-        yield _Growth(highest[:, moments].T, np.full(4, quarter / BINS_PER_HOUR), known[:, before_points])
+        levels.append(highest[:, [-1 - quarter * ago for ago in _MOMENTS]].T)
+        between.append([quarter / BINS_PER_HOUR] * 4)
+        before.append(known[:, before_points])
     into_hour = (time % 3600 // (3600 // BINS_PER_HOUR) + 1) / BINS_PER_HOUR
     for width, ages in ((1, HOUR_AGES), *TROUGH_AGES.items()):
         envelope = records if width == 1 else np.fmax.accumulate(_lowest_of(troughs, width), axis=1)
         for age in ages:
             quarter = age // 4
-            moments = [-1 - quarter * ago for ago in _MOMENTS]
-            between = np.array([quarter, quarter, quarter, quarter - 1 + into_hour])
-            yield _Growth(envelope[:, moments].T, between, known[:, -age - width])
+            levels.append(envelope[:, [-1 - quarter * ago for ago in _MOMENTS]].T)
+            between.append([quarter, quarter, quarter, quarter - 1 + into_hour])
+            before.append(known[:, -age - width])
+    return _Growths(np.array(levels), np.array(between), np.array(before))
 
 
 def _lowest_of(troughs: Floats, width: int) -> Floats:
@@ -183,25 +183,25 @@ def _lowest_of(troughs: Floats, width: int) -> Floats:
     return lowest
 
 
-def _carried_on(growth: _Growth, remaining: Floats) -> _Outlook:
+def _carried_on(growths: _Growths, remaining: Floats) -> _Outlook:
     """What comes of growth that goes on as it did."""
-    age = float(growth.hours.sum())
-    quarters = np.diff(growth.levels, axis=0) / growth.hours[:, None]
-    speed = (growth.levels[4] - growth.levels[0]) / age
+    age = growths.hours.sum(axis=1)[:, None]
+    quarters = np.diff(growths.levels, axis=1) / growths.hours[:, :, None]
+    base = growths.levels[:, 0]
+    speed = (growths.levels[:, 4] - base) / age
     seconds = remaining / speed * HOUR
     reach = np.interp(np.log(seconds), np.log([NEAR, FAR]), np.log([NEAR_REACH, FAR_REACH]))
-    first, second = quarters[:2].mean(axis=0), quarters[2:].mean(axis=0)
+    first, second = quarters[:, :2].mean(axis=1), quarters[:, 2:].mean(axis=1)
     fading = np.clip(second / first + FADING, 0.0, 1.0)
     to_come = second * age / 2 * fading / (1.0 - fading)
     holds = (
         (speed > 0.0)
         & (seconds <= np.minimum(HORIZON, np.exp(reach) * age * HOUR))
-        & (quarters.min(axis=0) >= STEADY * speed)
+        & (quarters.min(axis=1) >= STEADY * speed)
         & (to_come >= remaining)
-        & (growth.known >= max(KNOWN_HOURS, 2 * age))
+        & (growths.known >= np.maximum(KNOWN_HOURS, 2 * age))
     )
-    ages = np.full(len(seconds), age * HOUR)
-    return _Outlook(holds, seconds, growth.levels[0], ages, _confidence(age * HOUR, seconds))
+    return _outlook(holds, seconds, base, age * HOUR)
 
 
 def _faster_than_ever(age: int, points: Floats, peaks: Floats, remaining: Floats) -> _Outlook:
@@ -221,13 +221,14 @@ def _faster_than_ever(age: int, points: Floats, peaks: Floats, remaining: Floats
     growth = points[:, -1] - base
     seconds = remaining / growth * span * HOUR
     holds = (growth >= FASTER_LEAST) & (seconds <= min(FASTER_HORIZON, FASTER_REACH * span * HOUR))
-    ages = np.full(len(points), span * HOUR)
-    return _Outlook(holds, seconds, base, ages, _confidence(span * HOUR, seconds))
+    return _outlook(holds[None], seconds[None], base[None], np.array([[span * HOUR]]))
 
 
-def _confidence(age_s: float, seconds: Floats) -> Floats:
-    """Grows with the share of the way that is gone already."""
-    return np.minimum(LEAST_CONFIDENCE + MORE_CONFIDENCE * age_s / (age_s + seconds), MOST_CONFIDENCE)
+def _outlook(holds: Flags, seconds: Floats, base: Floats, age_s: Floats) -> _Outlook:
+    """Where it holds; its confidence grows with the share of the way that is gone already."""
+    confidence = np.minimum(LEAST_CONFIDENCE + MORE_CONFIDENCE * age_s / (age_s + seconds), MOST_CONFIDENCE)
+    ages = np.broadcast_to(age_s, seconds.shape)
+    return _Outlook(np.where(holds, seconds, np.inf), base, ages, np.where(holds, confidence, 0.0))
 
 
 def _quantile(values: Floats, share: float) -> Floats:
