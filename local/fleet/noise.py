@@ -62,8 +62,8 @@ class Noise:
         left = np.floor(position)
         part = position - left
         ramp = part * part * (3.0 - 2.0 * part)
-        first = keys[..., None] + left.astype(np.int64).astype(np.uint64) * _INDEX_STEP
-        before, after = _gaussian(_mix(first)), _gaussian(_mix(first + _INDEX_STEP))
+        gaussians = _at_lattice_points if _is_dense(seconds) else _at_each_moment
+        before, after = gaussians(keys, left.astype(np.int64))
         mixed: Floats = (before * (1.0 - ramp) + after * ramp) / np.sqrt(ramp * ramp + (1.0 - ramp) ** 2)
         return mixed
 
@@ -72,6 +72,31 @@ class Noise:
         if keys is None:
             keys = self._keys_of[stream] = _mix(self._nodes + np.uint64(_stream_key(self._seed, stream)))
         return keys
+
+
+def _is_dense(seconds: Floats) -> bool:
+    """Whether there are many moments, and the finest lattice has at most a few points for each."""
+    times = seconds.shape[1]
+    return times >= 60 and float(np.ptp(seconds)) <= 4.0 * PERIODS[0] * times
+
+
+def _at_each_moment(keys: _Words, left: Integers) -> tuple[Floats, Floats]:
+    """The Gaussians of the lattice points left and right of each moment: (periods, streams, nodes, times) each."""
+    first = keys[..., None] + left.astype(np.uint64) * _INDEX_STEP
+    return _gaussian(_mix(first)), _gaussian(_mix(first + _INDEX_STEP))
+
+
+def _at_lattice_points(keys: _Words, left: Integers) -> tuple[Floats, Floats]:
+    """The same, computed once per lattice point, of which there are far fewer than moments."""
+    before = np.empty((*keys.shape, left.shape[-1]))
+    after = np.empty_like(before)
+    rows = np.arange(left.shape[2])[:, None]
+    for octave, (own, place) in enumerate(zip(keys, left[:, 0], strict=True)):
+        first = int(place.min())
+        lattice = np.arange(first, int(place.max()) + 2).astype(np.uint64) * _INDEX_STEP
+        values = _gaussian(_mix(own[..., None] + lattice))
+        before[octave], after[octave] = values[:, rows, place - first], values[:, rows, place - first + 1]
+    return before, after
 
 
 def _stream_key(seed: int, stream: str) -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.eval.foreseeing import KIND, MINUTES, Foreseeing
+from bench.eval.foreseeing import MINUTES, TIMER_AFTER, Foreseeing
 from bench.eval.minute_features import LEVELS, START_MS, SimulatedNodes
 from local.fleet.fault_spec import parse_faults
 from telemetry.tables import FEATURES
@@ -32,10 +32,10 @@ def test_growth_to_the_limit_is_told_once_of_its_node_hours_before(level):
 
     (one,) = told(levels_with(1, level, growing))
 
-    assert (one.node, one.kind, one.metric) == (1, KIND, LEVELS[level])
+    assert (one.node, one.kind, one.metric) == (1, "exhaustion", LEVELS[level])
     before_limit = FIRST + DAYS * 24 * HOURS + growing - one.minute
     assert 4 * HOURS <= before_limit <= 12 * HOURS
-    assert (one.minute + 1 - FIRST) % MINUTES == 0  # the point's last window was needed
+    assert (one.minute + 1 - TIMER_AFTER - FIRST) % MINUTES == 0
 
 
 def test_parts_of_a_stretch_tell_what_the_whole_does():
