@@ -16,7 +16,7 @@ TIME_S = 150.0
 
 
 @blueprint.function_name("forecast")
-@blueprint.timer_trigger(arg_name="timer", schedule="0 3-59/15 * * * *", run_on_startup=False, use_monitor=True)
+@blueprint.timer_trigger(arg_name="timer", schedule="0 5-59/15 * * * *", run_on_startup=False, use_monitor=True)
 def forecast(timer: func.TimerRequest) -> None:
     """Forecasts; what was missed is made up for. Neither half waits for the other where it fails."""
     shared, now = services(), time.time()

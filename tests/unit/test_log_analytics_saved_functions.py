@@ -21,6 +21,10 @@ COLUMNS = {
     "NodeAnomalies_CL": KEYS
     | dict.fromkeys(("Pool", "IncidentId", "Kind", "State", "Severity", "Metric", "Explanation"), "string")
     | {"Revision": "long", "Score": "real", "Suppressed": "boolean", "Since": "datetime", "Metrics": "dynamic"},
+    "NodeForecasts_CL": KEYS
+    | dict.fromkeys(("Pool", "Kind", "Metric", "Device", "IncidentId"), "string")
+    | dict.fromkeys(("Confidence", "Value", "Limit", "SecondsLeft"), "real")
+    | {"ForecastTime": "datetime"},
     "DeadLetters_CL": {
         "TimeGenerated": "datetime",
         "EventHub": "string",
@@ -233,6 +237,72 @@ def test_an_incident_is_suppressed_unless_it_outlasted_maintenance(workspace):
     workspace.post("NodeAnomalies_CL", told(9, "update"))
 
     assert [row["Suppressed"] for row in workspace.ask("Incidents()")] == [False]
+
+
+def foreseen(minutes, hours_left, **changes):
+    """A row of NodeForecasts_CL about something that will be used up."""
+    row = {
+        "TimeGenerated": at(minutes),
+        "WindowStart": at(minutes),
+        "Cluster": "c",
+        "Node": "n",
+        "Pool": "p",
+        "Kind": "exhaustion",
+        "Metric": "FilesystemUtilization",
+        "Device": "/",
+        "ForecastTime": at(minutes + 60 * hours_left),
+        "SecondsLeft": 3600 * hours_left,
+        "Confidence": 0.9,
+        "Value": 0.7,
+        "Limit": 1.0,
+        "IncidentId": "i",
+    }
+    return row | changes
+
+
+def test_node_forecasts_reads_each_forecast_once(workspace):
+    one = foreseen(-30, 5)
+    demand = {"Kind": "demand", "Node": "", "Device": "", "Metric": "CpuUtilization"}
+    workspace.post("NodeForecasts_CL", one, one, foreseen(-15, 5), foreseen(0, 1, **demand), foreseen(0, 2, **demand))
+
+    rows = workspace.ask("NodeForecasts()")
+
+    assert sorted((row["Kind"], row["WindowStart"], row["SecondsLeft"]) for row in rows) == [
+        ("demand", START, 3600),
+        ("demand", START, 7200),
+        ("exhaustion", START - timedelta(minutes=30), 18_000),
+        ("exhaustion", START - timedelta(minutes=15), 18_000),
+    ]
+    assert set(rows[0]) == set(COLUMNS["NodeForecasts_CL"])
+
+
+def test_exhaustion_has_the_newest_forecast_of_what_is_still_foreseen_soonest_first(workspace):
+    workspace.post(
+        "NodeForecasts_CL",
+        foreseen(-30, 5, Confidence=0.8),
+        foreseen(-15, 4.45, Confidence=0.9),
+        foreseen(-15, 1.75, Node="soon"),
+        foreseen(-75, 3, Node="not any more"),
+        foreseen(-15, 1, Kind="demand"),
+    )
+
+    rows = workspace.ask("Exhaustion()")
+
+    assert [(row["Node"], row["HoursLeft"], row["Confidence"]) for row in rows] == [("soon", 1.5, 0.9), ("n", 4.2, 0.9)]
+    assert rows[1] == {
+        "Cluster": "c",
+        "Pool": "p",
+        "Node": "n",
+        "Metric": "FilesystemUtilization",
+        "Device": "/",
+        "UsedUp": START + timedelta(hours=4.2),
+        "HoursLeft": 4.2,
+        "Confidence": 0.9,
+        "Value": 0.7,
+        "Limit": 1.0,
+        "Told": START - timedelta(minutes=15),
+        "IncidentId": "i",
+    }
 
 
 def test_dead_letters_reads_each_envelope_once(workspace):

@@ -35,7 +35,7 @@ HISTORY_BLOB, FORECASTS_BLOB = "pool-history", "pool-forecasts"
 POOL_DEMAND = "pool_demand"
 """The query it asks, by its name in functions/queries."""
 HOUR_S = 3600
-GRACE_S = 120
+GRACE_S = 240
 """After the end of an hour until its rows can be expected to be there."""
 ASKED_AGAIN = HOUR_S // STEP_S
 """Steps that are asked for again: rows may have come late."""

@@ -35,7 +35,7 @@ from telemetry.tables import NODE_ANOMALIES_TABLE, NODE_FORECASTS_TABLE
 BLOB = "exhaustion"
 NODE_LEVELS, FILESYSTEM_LEVELS = "node_levels", "filesystem_levels"
 """The queries it asks, by their names in functions/queries."""
-GRACE_S = 120
+GRACE_S = 240
 """After the end of a point until its rows can be expected to be there."""
 ASKED_AT_ONCE = 32
 """Points of one query: eight hours."""
