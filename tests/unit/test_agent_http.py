@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from agent import service as service_module
 from agent.clock import SystemClock
 from agent.collector import Reading
 from agent.envelopes import EnvelopeBuilder, Identity
@@ -33,6 +34,11 @@ INTERVAL = 0.02
 LIMITS = Limits(sample=1.5, publish=1.5)
 PATIENCE = 20.0
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+
+
+@pytest.fixture(autouse=True)
+def it_gives_up_soon(monkeypatch) -> None:
+    monkeypatch.setattr(service_module, "STOP_WITHIN", 1.5)
 
 
 class Counting:

@@ -34,6 +34,11 @@ class Load:
         return [Reading("load.1m", 1.0)]
 
 
+@pytest.fixture(autouse=True)
+def it_gives_up_soon(monkeypatch) -> None:
+    monkeypatch.setattr(service_module, "STOP_WITHIN", 1.5)
+
+
 @pytest.fixture
 def parts() -> Parts:
     clock = SystemClock()
