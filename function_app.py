@@ -2,10 +2,10 @@
 
 import azure.functions as func
 
-from functions.bindings import capacity, dead_letters, forecast, health, ingest, nodes, openapi, sweep
+from functions.bindings import capacity, dead_letters, drift, forecast, health, ingest, nodes, openapi, sweep, train
 from functions.bindings.timestamps import read_iso_times_first
 
 read_iso_times_first()
 app = func.FunctionApp()
-for module in (ingest, sweep, forecast, nodes, capacity, dead_letters, health, openapi):
+for module in (ingest, sweep, forecast, train, drift, nodes, capacity, dead_letters, health, openapi):
     app.register_functions(module.blueprint)

@@ -21,6 +21,7 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
     """GET /health : 200 when states and dead letters can be reached, 503 otherwise; the log says why.
 
     `checks` ends with the one that failed; `start` is what the first call of all makes: settings, table, container.
+    `fleetModel` says whether windows are compared with their pools: serving, suspended, absent, unreadable, unknown.
     """
     checks: dict[str, str] = {}
     check = "start"
@@ -37,4 +38,4 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
         log.warning("health check %s fails: %s", check, error)
         checks[check] = "fail"  # anybody may ask: the reason, with its host names, is for the log
         return answer({"status": "fail", "checks": checks}, status=503)
-    return answer({"status": "pass", "checks": checks})
+    return answer({"status": "pass", "checks": checks, "fleetModel": shared.fleet_model.state})

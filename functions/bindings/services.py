@@ -33,9 +33,12 @@ from functions.adapters.kql_files import kql
 from functions.adapters.log_analytics import LogAnalyticsSink
 from functions.adapters.maintenance_table import TableMaintenanceCalendar
 from functions.adapters.node_directory import NodeDirectory
+from functions.adapters.served_model import ServedModel
 from functions.adapters.table_state import TableStateStore
 from functions.adapters.versioned_blobs import ContainerBlobs
 from functions.bindings.settings import Settings, read_settings
+from functions.core.fleet_model.registry import Registry
+from functions.core.fleet_model.upkeep import Upkeep
 from functions.core.forecast.demand import FORECASTS_BLOB, DemandForecast
 from functions.core.forecast.demand_memory import NewestForecasts
 from functions.core.forecast.exhaustion_watch import ExhaustionWatch
@@ -48,6 +51,7 @@ MAINTENANCE_TABLE = "MaintenanceWindows"
 DEAD_LETTERS_CONTAINER = "dead-letters"
 DETECTOR_STATES_CONTAINER = "detector-states"
 FORECAST_STATES_CONTAINER = "forecast-states"
+FLEET_MODELS_CONTAINER = "fleet-models"
 
 log = logging.getLogger("services")
 
@@ -92,6 +96,7 @@ class Services:
         self.dead_letters = BlobDeadLetters(containers(DEAD_LETTERS_CONTAINER))
         self.detector_states = ContainerBlobs(containers(DETECTOR_STATES_CONTAINER))
         self.forecast_states = ContainerBlobs(containers(FORECAST_STATES_CONTAINER))
+        self.fleet_models = ContainerBlobs(containers(FLEET_MODELS_CONTAINER))
         logs = LogsIngestionClient(
             settings.logs_endpoint, credential, retry_policy=PromptRetry(**RETRIES), **TIME_LIMITS
         )
@@ -115,6 +120,9 @@ class Services:
         self.dead_letters.create_container()
         self.detector_states.create_container()
         self.forecast_states.create_container()
+        self.fleet_models.create_container()
+        self.fleet_model = ServedModel(Registry(self.fleet_models))
+        self.fleet_model()  # begins to read it, so that the first batch may have it already
 
     def partition(self, name: str) -> Partition:
         """What is kept of one partition; made when its first batch comes."""
@@ -122,9 +130,13 @@ class Services:
             found = self._partitions.get(name)
             if found is None:
                 watch = Watch(self.detector_states, name=name)
-                ingest = Ingest(self.store, self.sink, self.dead_letters, watch, self.calendar)
+                ingest = Ingest(self.store, self.sink, self.dead_letters, watch, self.calendar, self.fleet_model)
                 found = self._partitions[name] = Partition(ingest)
             return found
+
+    def upkeep(self) -> Upkeep:
+        """Trains and checks the fleet model; one per run."""
+        return Upkeep(self.history, kql, Registry(self.fleet_models), self.sink)
 
 
 _making = threading.Lock()

@@ -37,6 +37,7 @@ def serve(monkeypatch):
             settings=SimpleNamespace(api_keys=(KEY,)),
             directory=Answering(directory),
             dead_letters=Answering(letters),
+            fleet_model=SimpleNamespace(state="suspended"),
         )
 
         def services():
@@ -148,3 +149,4 @@ def test_health_passes_when_all_checks_do(serve):
 
     assert (response.status_code, document["status"]) == (200, "pass")
     assert set(document["checks"].values()) == {"pass"}
+    assert document["fleetModel"] == "suspended"
