@@ -190,7 +190,7 @@ def make_tapes(host): return Tapes()
         assert "second: its metrics acme.gpu.resets, acme.gpu.utilization are the collector first's" in problem(caplog)
 
     def test_one_that_hangs_when_it_is_made_does_not_keep_the_agent_from_starting(self, site, caplog, monkeypatch):
-        monkeypatch.setattr(plugins, "MAKE_SECONDS", 0.3)
+        monkeypatch.setattr(plugins, "MAKE_SECONDS", 1.0)
         source = "make_good = variant(name='good', metrics=())\ndef make_slow(host): time.sleep(3)"
 
         assert [each.name for each in made(site, source, "slow", "good")] == ["good"]
