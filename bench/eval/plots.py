@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from bench.eval.fleet import FleetResult
+from bench.eval.fleet_score import FalseAlarm
 from bench.eval.layout import Flags
 from bench.eval.nab import JudgedFile
 from bench.eval.nab_score import probation
@@ -29,6 +30,7 @@ from bench.eval.series import SHIPPED, Compared
 from bench.eval.shipped import Judged
 from bench.eval.simulated_series import MAIN_METRICS, SimulatedSeries
 from functions.core.detectors.streaming import LIMIT
+from functions.core.policy.incidents import Kind
 from telemetry.layout import Floats
 
 LINE, BAND, LABEL, RIGHT, WRONG, MUTED = "#1f4e79", "#cfe0f0", "#f6c667", "#2e8b57", "#c0392b", "#8a94a0"
@@ -36,7 +38,13 @@ _OF_DETECTOR = {SHIPPED: LINE, "rolling_mad": "#d98c3f", "ewma_z": "#8a94a0", "k
 NAMES = {SHIPPED: "this product", "rolling_mad": "rolling median / MAD", "ewma_z": "EWMA z-score", "knn": "kNN"}
 _SHOWN = ("cpu_runaway", "memory_leak", "disk_filling_fast", "io_stall")
 """Kinds of which one series is drawn, the first metric of the first node with it."""
-_COLOURS = 96
+_OF_CAUSE = {
+    "nothing going on": WRONG,
+    "nightly backup": "#d98c3f",
+    "deployment wave": "#7b5ea7",
+    "foreseen, did not come": LINE,
+}
+"""Of a false alarm."""
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -184,14 +192,10 @@ def _draw_false_alarms(axes: Axes, result: FleetResult, source: str) -> None:
     tally = result.by_source[source]
     days = int(np.ceil(result.plan.days))
     bottom = np.zeros(days)
-    for event, colour, text in (
-        ("", WRONG, "nothing going on"),
-        ("nightly_backup", "#d98c3f", "nightly backup"),
-        ("deployment_wave", "#7b5ea7", "deployment wave"),
-    ):
-        on_day = [int(one.told.at // 86_400) for one in tally.false_alarms if one.during == event]
+    for cause, colour in _OF_CAUSE.items():
+        on_day = [int(one.told.at // 86_400) for one in tally.false_alarms if _cause(one) == cause]
         count = np.bincount(np.minimum(on_day, days - 1), minlength=days) if on_day else np.zeros(days, np.int64)
-        axes.bar(np.arange(days) + 1, count, bottom=bottom, color=colour, width=0.75, label=f"{text}: {len(on_day)}")
+        axes.bar(np.arange(days) + 1, count, bottom=bottom, color=colour, width=0.75, label=f"{cause}: {len(on_day)}")
         bottom = bottom + count
     axes.set_xlabel("day of the simulation")
     axes.set_title(f"False alarms: {tally.false_alarms_per_node_week:.2g} a node-week")
@@ -200,6 +204,12 @@ def _draw_false_alarms(axes: Axes, result: FleetResult, source: str) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0, max(1.0, 1.35 * float(bottom.max())))
     axes.legend(loc="upper right", fontsize=8)
+
+
+def _cause(one: FalseAlarm) -> str:
+    if one.told.kind == Kind.EXHAUSTION:
+        return "foreseen, did not come"
+    return one.during.replace("_", " ") or "nothing going on"
 
 
 def draw_files(files: Sequence[JudgedFile], path: Path) -> None:
@@ -263,4 +273,4 @@ def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = BytesIO()
     figure.savefig(drawn, format="png")
-    Image.open(drawn).convert("RGB").quantize(_COLOURS).save(path, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(method=Image.Quantize.MAXCOVERAGE).save(path, optimize=True)

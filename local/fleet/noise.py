@@ -77,7 +77,7 @@ class Noise:
 def _is_dense(seconds: Floats) -> bool:
     """Whether there are many moments, and the finest lattice has at most a few points for each."""
     times = seconds.shape[1]
-    return times >= 60 and float(np.ptp(seconds)) <= 4.0 * PERIODS[0] * times
+    return times >= 60 and bool(np.ptp(seconds) <= 4.0 * PERIODS[0] * times)
 
 
 def _at_each_moment(keys: _Words, left: Integers) -> tuple[Floats, Floats]:
