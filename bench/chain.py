@@ -14,10 +14,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import psutil
 from azure.eventhub import EventData, EventDataBatch
 from azure.eventhub.aio import EventHubProducerClient
 
@@ -29,18 +32,24 @@ from telemetry.envelope import encode
 HUB = "telemetry"
 
 
-def chain_figures(figures: Figures, *, quick: bool) -> None:
-    """Starts a stack of its own and measures it."""
+@contextmanager
+def chain() -> Iterator[Stack]:
+    """A stack of its own, to be measured."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         Stack(Path(folder), faults=False, agent=False) as stack,
     ):
-        visible = asyncio.run(_visible(stack, 40 if quick else 150))
-        figures.add("chain.p50_visible_ms", visible[len(visible) // 2], "ms")
-        figures.add("chain.p95_visible_ms", visible[int(len(visible) * 0.95)], "ms")
-        nodes, minutes = (200, 2) if quick else (1_000, 4)
-        samples, seconds = asyncio.run(_drain(stack, nodes, minutes))
-        figures.add("chain.samples_per_s", samples / seconds, "samples/s")
+        yield stack
+
+
+def chain_figures(figures: Figures, stack: Stack, *, quick: bool) -> None:
+    """How soon the chain shows what it is sent, and how much of it."""
+    visible = asyncio.run(_visible(stack, 40 if quick else 150))
+    figures.add("chain.p50_visible_ms", visible[len(visible) // 2], "ms")
+    figures.add("chain.p95_visible_ms", visible[int(len(visible) * 0.95)], "ms")
+    nodes, minutes = (200, 2) if quick else (1_000, 4)
+    drained = asyncio.run(drain(stack, nodes, minutes, "drain"))
+    figures.add("chain.samples_per_s", drained.samples / drained.seconds, "samples/s")
 
 
 async def _visible(stack: Stack, rounds: int) -> list[float]:
@@ -83,11 +92,21 @@ def _get(stack: Stack, path: str) -> Any:
         return json.loads(response.read())
 
 
-async def _drain(stack: Stack, nodes: int, minutes: float) -> tuple[int, float]:
-    """(samples, seconds) from the start of the functions host to the last commit, less the host's own start."""
+class Drained(NamedTuple):
+    """A backlog that has been worked off."""
+
+    samples: int
+    seconds: float
+    """From when the functions host receives to the last commit."""
+    cpu_seconds: float
+    """Of the functions host meanwhile."""
+
+
+async def drain(stack: Stack, nodes: int, minutes: float, cluster: str) -> Drained:
+    """Starts the functions host on a backlog of new nodes, so many minutes long, and waits until it is done."""
     stack.process("functions").stop()
     start = int(time.time() * 1000) - round(minutes * 60_000) - 3_600_000
-    model = FleetModel(nodes, 3, start_ms=start, cluster="drain")
+    model = FleetModel(nodes, 3, start_ms=start, cluster=cluster)
     samples = 0
     async with EventHubProducerClient.from_connection_string(stack.connection_string, eventhub_name=HUB) as producer:
         per_node: dict[str, list[bytes]] = {}
@@ -104,12 +123,13 @@ async def _drain(stack: Stack, nodes: int, minutes: float) -> tuple[int, float]:
             for partition in await producer.get_partition_ids()
         }
     stack.process("functions").start()
-    return samples, await asyncio.to_thread(_await_checkpoints, stack, wanted)
+    return Drained(samples, *await asyncio.to_thread(_await_checkpoints, stack, wanted))
 
 
-def _await_checkpoints(stack: Stack, wanted: dict[str, int]) -> float:
-    """Seconds from the first batch to the last checkpoint."""
+def _await_checkpoints(stack: Stack, wanted: dict[str, int]) -> tuple[float, float]:
+    """Seconds, and those of CPU time of the functions host, from the first batch to the last checkpoint."""
     started: float | None = None
+    cpu = 0.0
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
@@ -122,9 +142,16 @@ def _await_checkpoints(stack: Stack, wanted: dict[str, int]) -> float:
             time.sleep(0.02)
             continue
         if started is None and any(partition["state"] == "receiving" for partition in partitions):
-            started = time.monotonic()
+            started, cpu = time.monotonic(), _cpu_seconds(stack)
         done = {p["partition"]: p["checkpointed_sequence_number"] for p in partitions}
         if started is not None and all(n < 0 or (done.get(p) or 0) >= n for p, n in wanted.items()):
-            return time.monotonic() - started
+            return time.monotonic() - started, _cpu_seconds(stack) - cpu
         time.sleep(0.02)
     raise TimeoutError("the backlog was not drained in 300 s")
+
+
+def _cpu_seconds(stack: Stack) -> float:
+    """CPU time that the functions host and what it started have taken so far."""
+    host = psutil.Process(stack.process("functions").pid)
+    times = [process.cpu_times() for process in (host, *host.children(recursive=True))]
+    return sum(time.user + time.system for time in times)

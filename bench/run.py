@@ -7,9 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.chain import chain_figures
+from bench.chain import chain, chain_figures
 from bench.core import CoreJob, core_seconds_per_sample
 from bench.detect import detect_figures
+from bench.detection_cost import detection_cost_figures
 from bench.duckdb_rival import differences, rival
 from bench.figures import RESULTS, Figures
 from bench.naive_rival import naive_seconds_per_sample
@@ -32,7 +33,9 @@ def main() -> int:
     detect_figures(figures)
     agree = _core(figures, SAMPLES // 4 if options.quick else SAMPLES)
     if not options.skip_chain:
-        chain_figures(figures, quick=options.quick)
+        with chain() as stack:
+            chain_figures(figures, stack, quick=options.quick)
+            detection_cost_figures(figures, stack, quick=options.quick)
     figures.write(options.results)
     return 0 if agree else 1
 
