@@ -253,7 +253,7 @@ def _numbers(measured: Quality) -> dict[str, Any]:
 
 def _health_rows(model: str, checked: Checked, now_ms: int) -> list[bytes]:
     """ModelHealth_CL: a row per measure, and one of the model as a whole."""
-    at = timestamp(now_ms // 60_000 * 60_000)
+    at = timestamp(now_ms)
     whole = Measure("model", "", None, None, Status.DRIFTED if checked.drifted else Status.OK)
     if checked.state is State.ABSENT:
         whole = whole._replace(status=Status.WARNING)
