@@ -23,6 +23,7 @@ DAY, WEEK = 86_400, 604_800
 WEEKS = 4
 STEPS = {"1 min": 60, "5 min": 300}
 EVIDENCE = (THRESHOLD, 2.0, 3.0, 4.0)
+"""The first is that of the alarms."""
 START = 2_900 * WEEK + 4 * DAY
 """A Monday."""
 
@@ -134,15 +135,17 @@ def rates(series: int, seed: int, tell: Callable[[str], None], weeks: int = WEEK
 
 
 def _incidents(x: Floats, maker: Maker, weeks: int) -> Floats:
-    """How often evidence goes beyond each of EVIDENCE after INCIDENT points without, by week."""
+    """Alarms, and how often evidence goes beyond the others of EVIDENCE after INCIDENT points without, by week."""
     states = new_states(x.shape[1])
     limits = np.array(EVIDENCE)[:, None]
     quiet = np.full((len(EVIDENCE), x.shape[1]), np.inf)
     found = np.zeros((len(EVIDENCE), weeks))
     for point, time in enumerate(maker.time[:, 0]):
-        evidence = update(states, np.full(x.shape[1], time), x[point]).evidence
-        over = evidence > limits
-        found[:, int(time - START) // WEEK] += (over & (quiet >= INCIDENT)).sum(axis=1)
+        verdict = update(states, np.full(x.shape[1], time), x[point])
+        over = verdict.evidence > limits
+        begun = over & (quiet >= INCIDENT)
+        begun[0] = verdict.alarm
+        found[:, int(time - START) // WEEK] += begun.sum(axis=1)
         quiet = np.where(over, 0.0, quiet + 1.0)
     return found
 

@@ -15,6 +15,7 @@ from functions.core.detectors.series_state import (
     HOURS,
     LEVEL,
     NOISE,
+    OFF,
     SPREAD,
     USUAL,
     WEEK_TIME,
@@ -35,6 +36,9 @@ NOISE_REACH = 5.0
 HOUR, DAY, WEEK = 3_600.0, 86_400.0, 604_800.0
 LONGEST_STEP = HOUR
 """What passes between two points counts as seen up to here; the rest is a gap."""
+FARTHEST = 30.0
+"""Residuals end here: what is far off at one point is forgotten after some more."""
+OFF_SHARE = 0.02
 ROUNDING = 1e-4
 """Differences of less than this share of a value are no news: a change in the fifth digit is none."""
 _TINY = 1e-12
@@ -99,6 +103,7 @@ def residual(now: Floats, x: Floats, jump: Floats, level_weight: Floats | float)
     np.minimum(off, np.where(noise > 0.0, NOISE_REACH * noise + _TINY, np.inf), out=off)
     settled = noise + NOISE_WEIGHT * (off - noise)
     distance /= unit(now)
+    np.clip(distance, -FARTHEST, FARTHEST, out=distance)
     unknown = np.isnan(distance)
     if unknown.any():
         settled = np.where(unknown, noise + level_weight * (jump - noise), settled)
@@ -108,8 +113,13 @@ def residual(now: Floats, x: Floats, jump: Floats, level_weight: Floats | float)
 
 
 def unit(now: Floats) -> Floats:
-    """How far values usually are from what is usual: what residuals are measured in."""
+    """How far values usually are from what is usual: what residuals are measured in.
+
+    Where nearly all values are the same, as of a metric that is seldom not 0, this would be nothing: it is at least
+    a little of how far they usually are from their level.
+    """
     usually: Floats = now[SPREAD] + now[NOISE]
     usually += ROUNDING * np.abs(now[USUAL])
+    usually += OFF_SHARE * now[OFF]
     usually += _TINY
     return usually
