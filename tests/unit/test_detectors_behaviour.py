@@ -106,9 +106,9 @@ def bursts(days, seed):
     return sum(np.roll(begin, later, axis=0) for later in range(5)) + 0.3 * np.abs(random.normal(size=size))
 
 
-def counts(days, seed, mean, present=1.0):
+def counts(days, seed, mean, present=1.0, step=STEP):
     random = np.random.default_rng(seed)
-    size = (points(days), SERIES)
+    size = (points(days, step), SERIES)
     return np.where(random.random(size) < present, random.poisson(mean, size), 0).astype(np.float64)
 
 
@@ -162,6 +162,7 @@ SHAPES = {
     "bursts": Shape(changed(bursts(21, 17), points(20), 60, 40.0)),
     "counts": Shape(changed(counts(21, 18, 5.0), points(20), 12, 25.0)),
     "sparse": Shape(changed(counts(21, 19, 3.0, 0.03), points(20), 12, 20.0)),
+    "sparse, hourly": Shape(counts(100, 21, 4.0, 0.03, 3_600.0), 3_600.0),
     "constant": Shape(changed(np.full((points(3), SERIES), 7.0), points(2), 1, 3.0)),
     "trend up": Shape(trend(0.002)),
     "trend down": Shape(trend(-0.002)),
@@ -251,7 +252,9 @@ def test_an_anomaly_keeps_its_score_as_long_as_it_lasts_and_not_longer(judged):
     _, _, score = judged["hour-long"]
 
     assert np.percentile(score[points(7) : points(7) + 36], 10) > 0.7
-    assert np.median(score[points(7) + 36 + 30 :]) < 0.2
+    end = points(7) + 36
+    assert score[end + 20 : end + 60].mean() < 0.4
+    assert np.median(score[end + 60 :]) < 0.2
 
 
 def test_a_weak_alarm_does_not_hide_what_is_far_stronger(judged):
@@ -321,6 +324,14 @@ def test_habits_that_are_no_seasons_are_normal_and_what_is_beyond_them_is_told(j
     assert alarm[points(20) : points(20) + 20].any(axis=0).mean() >= 0.75
     during, before = score[points(20) : points(20) + 12], score[points(13) : points(20)]
     assert np.median(during) > np.percentile(before, 99)
+
+
+def test_what_is_seldom_not_zero_is_strange_when_it_is_not_and_shortly_after(judged):
+    _, alarm, score = judged["sparse, hourly"]
+
+    later = slice(points(50, 3_600.0), None)
+    assert alarm[later].sum() <= 1.5 * SERIES  # in seven weeks
+    assert (score[later] > 0.5).mean() < 0.2
 
 
 def test_a_spike_in_a_constant_is_told_and_nothing_else(judged):
