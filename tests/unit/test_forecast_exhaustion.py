@@ -122,6 +122,35 @@ def test_growth_faster_than_ever_is_told_of_before_the_highest_level_of_the_week
     assert begins and levels[begins[0], 0] < 0.7
 
 
+def batch_jobs(leaks_from: float, hours: float) -> Floats:
+    """Memory of a node on which jobs come and go at random; a leak of so many hours lies below them."""
+    random = np.random.default_rng(5)
+    level = np.full(6 * DAY, 0.3) + 0.004 * random.random(6 * DAY)
+    for start in np.flatnonzero(random.random(6 * DAY) < 0.12):
+        level[start : start + int(random.integers(1, 4))] = 0.6
+    point = np.arange(6 * DAY)
+    return np.minimum(level + 0.65 * np.clip((point - leaks_from * DAY) / (4 * hours), 0.0, None), 1.0)[:, None]
+
+
+def test_a_leak_below_jobs_that_come_and_go_is_told_of_four_hours_ahead() -> None:
+    leaking = batch_jobs(4.0, 10.0)
+
+    (begin,) = told(run(leaking, spread=0.002))
+
+    assert 4 * DAY < begin <= 4 * DAY + 4 * 6
+    assert leaking[4 * DAY : begin, 0].min() < leaking[: 4 * DAY].max()
+
+
+def test_jobs_that_come_and_go_are_no_leak() -> None:
+    assert told(run(batch_jobs(99.0, 10.0), spread=0.002)) == []
+
+
+def test_a_morning_like_every_morning_is_no_leak_however_steady() -> None:
+    morning = one(lambda day: 0.3 + 0.6 * np.clip((day % 1 - 0.3) / 0.25, 0, 1) * (day % 1 < 0.8), 6)
+
+    assert told(run(morning)) == []
+
+
 def test_a_second_leak_is_told_of_anew() -> None:
     def shape(day: Floats) -> Floats:
         return leak(24, 3.0)(day) * (day < 4) + leak(24, 12.0)(day) * (day >= 4)

@@ -2,14 +2,16 @@
 
 Vectorised over series; one call is one point of each: its lowest and highest level within 15 minutes. What the method
 rests on: logs that are rotated, images and garbage that are collected never rise above their old peaks, a leak does. So
-only growth beyond the highest level of the week counts, or growth at a speed this series never had before. It is looked
-at over several ages at once, from an hour to two days, by two envelopes, the peaks and the troughs. Growth counts when
-all four quarters of its age took part (a step did it in one), when it does not fade out (a cache that fills does), and
-when it need not go on for much longer than it has been going on already. docs/forecasts.md gives reasons and figures.
+only growth beyond the highest level of the week counts, or growth at a speed this series never had before, or lowest
+levels that climb hour after hour as they never did. It is looked at over several ages at once, from an hour to two
+days, by two envelopes, the peaks and the troughs. Growth counts when all four quarters of its age took part (a step did
+it in one), when it does not fade out (a cache that fills does), and when it need not go on for much longer than it has
+been going on already. docs/forecasts.md gives reasons and figures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +50,15 @@ FASTER_STEADY, FASTER_REACH, FASTER_HORIZON, FASTER_LEAST = 0.4, 5.0, 6 * HOUR, 
 """if it is this steady, for that many times its age, when that ends this soon, and if it is more than that;"""
 USUAL = 0.5
 """but only from this quantile of the hours' peaks on: climbing back to the usual level is no growth."""
+CLIMB_HOURS = (3, 4, 6)
+"""The lowest levels of so many hours, each above the one before, count where peaks come and go above them,"""
+CLIMB_FASTER, CLIMB_STEADY, CLIMB_LEAST = 1.5, 0.4, 0.06
+"""if the slowest of these hours is this many times as fast as the slowest of an hour less of them ever was, if it has
+this share of the mean speed, if it is more than that together;"""
+CLIMB_REACH, CLIMB_HORIZON = 4.0, 10 * HOUR
+"""for that many times as long, when that ends this soon;"""
+CLIMB_USUAL = 0.8
+"""and only from this quantile of the hours' lowest levels on."""
 LEAST_CONFIDENCE, MORE_CONFIDENCE, MOST_CONFIDENCE = 0.8, 0.3, 0.99
 """Fitted to what came true of forecasts on hard series, half of which leak; where fewer do it is too high."""
 QUIET_POINTS = 24
@@ -142,6 +153,7 @@ def _foresee(states: States, time: int, limit: Floats) -> tuple[_Outlook, Floats
     with np.errstate(divide="ignore", invalid="ignore"):
         outlooks = [_carried_on(_growths(time, points, peaks, troughs), remaining)]
         outlooks += [_faster_than_ever(age, points, peaks, remaining) for age in BIN_AGES]
+        outlooks += _climbing(troughs, remaining)
     all_of = _Outlook(*(np.concatenate(parts) for parts in zip(*outlooks, strict=True)))
     soonest = all_of.seconds.argmin(axis=0), np.arange(len(states))
     best = _Outlook(*(part[soonest] for part in all_of))
@@ -222,6 +234,30 @@ def _faster_than_ever(age: int, points: Floats, peaks: Floats, remaining: Floats
     seconds = remaining / growth * span * HOUR
     holds = (growth >= FASTER_LEAST) & (seconds <= min(FASTER_HORIZON, FASTER_REACH * span * HOUR))
     return _outlook(holds[None], seconds[None], base[None], np.array([[span * HOUR]]))
+
+
+def _climbing(troughs: Floats, remaining: Floats) -> Iterator[_Outlook]:
+    """What comes of lowest levels that climb for some hours as they never did.
+
+    The last hour is not over and may yet fall: what it adds is compared with an hour less of the past.
+    """
+    steps = np.diff(troughs, axis=1)
+    slowest = steps
+    for span in range(2, max(CLIMB_HOURS) + 1):
+        shorter, slowest = slowest, np.minimum(slowest[:, :-1], steps[:, span - 1 :])
+        if span not in CLIMB_HOURS:
+            continue
+        base, before = troughs[:, -1 - span], troughs[:, : -1 - span]
+        mean, ever = (troughs[:, -1] - base) / span, np.fmax.reduce(shorter[:, :-span], axis=1)
+        holds = (
+            (slowest[:, -1] >= np.maximum(CLIMB_FASTER * ever, CLIMB_STEADY * mean))
+            & (mean * span >= CLIMB_LEAST)
+            & (np.count_nonzero(~np.isnan(before), axis=1) >= KNOWN_HOURS)
+        )
+        seconds = remaining / mean * HOUR
+        holds &= seconds <= min(CLIMB_HORIZON, CLIMB_REACH * span * HOUR)
+        holds[holds] = troughs[holds, -1] >= _quantile(before[holds], CLIMB_USUAL)
+        yield _outlook(holds[None], seconds[None], base[None], np.array([[span * HOUR]]))
 
 
 def _outlook(holds: Flags, seconds: Floats, base: Floats, age_s: Floats) -> _Outlook:
