@@ -55,7 +55,7 @@ def test_broken_relation_is_found_where_each_value_alone_is_usual(model, unseen)
 
     assert own[:, place].max() < 1.0
     assert np.median(relation[:, place]) > 1.0
-    assert np.mean(scores(model, rows, idle) >= ALARM) > 0.9
+    assert np.mean(scores(model, rows, idle) >= ALARM) > 0.6
 
 
 def test_feature_that_never_moved_is_found_when_it_does(model, unseen):

@@ -33,8 +33,8 @@ _TAIL, _TAIL_SIGMAS = 0.99, 2.326
 _FEWEST_PER_HOUR = 20
 _CUT = 6.0
 """Deviations are cut here before covariances are taken: a single fault must not bend relations."""
-_TOWARDS_DIAGONAL = 0.1
-"""Share by which covariances are shrunk: relations that hold to less than a tenth are not relied upon."""
+_TOWARDS_DIAGONAL = 0.2
+"""Share by which covariances are shrunk: relations are not relied upon to the last digit."""
 _TAIL_OF_NODE = 0.9995
 _ILL = 0.02
 """Share of nodes (one at least) whose deviations are not taken for healthy."""

@@ -1,0 +1,47 @@
+"""How often a healthy fleet is said to have drifted: the model of its first week, checked every day of the second."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bench.fleet_model.fleets import DAY, DAYS, START_MINUTE, TRAINED_DAYS, SimulatedFleet
+from functions.core.fleet_model.health import Incidents, Measure, Status, measures_of, reasons
+from functions.core.fleet_model.training import fit, split
+
+
+class Checks(NamedTuple):
+    """What the checks of one fleet said."""
+
+    days: int
+    drifted: list[str]
+    """Why, of every day on which the model was said to have drifted."""
+    measures: list[Measure]
+    """Of all days."""
+
+    @property
+    def features_drifted(self) -> float:
+        """Share of features said to have drifted, of all days."""
+        of_features = [one for one in self.measures if one.name == "input_psi"]
+        return sum(one.status is Status.DRIFTED for one in of_features) / len(of_features)
+
+    @property
+    def beyond_convention(self) -> float:
+        """Share of features beyond the conventional 0.25, whatever their own limit."""
+        of_features = [one for one in self.measures if one.name == "input_psi"]
+        return sum(one.value is not None and one.value > 0.25 for one in of_features) / len(of_features)
+
+
+def checks(nodes: int, seed: int) -> Checks:
+    """Simulates a fleet without faults and checks it."""
+    simulated = SimulatedFleet(nodes, seed, healthy=True)
+    trained = (START_MINUTE + TRAINED_DAYS * DAY) * 60_000
+    model = fit(split(simulated.rows()), f"seed-{seed}", {"trained_ms": trained})
+    drifted, measures = [], []
+    for day in range(TRAINED_DAYS, DAYS):
+        now = (START_MINUTE + (day + 1) * DAY) * 60_000
+        found = measures_of(model, simulated.rows(day, day + 1), Incidents(nodes, 0, 0), now)
+        measures += found
+        why = reasons(found)
+        if why:
+            drifted.append(f"day {day}: {why}")
+    return Checks(DAYS - TRAINED_DAYS, drifted, measures)
