@@ -1,9 +1,11 @@
 """Training: learns from what healthy nodes did, says clearly what is missing, and is not bent by a node that is ill."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
-from functions.core.fleet_model.history import COLUMNS, Disturbance, Rows, rows_of
+from functions.core.fleet_model.history import COLUMNS, Disturbance, Rows, answer_of, rows_of
 from functions.core.fleet_model.model import ALARM
 from functions.core.fleet_model.training import FEWEST_NODES, NotEnoughHistory, calibration_of, fit, split
 from telemetry.tables import FEATURES, TABLES
@@ -13,7 +15,7 @@ from tests.fleet_rows import MEMORY, POOL, START, TEMPERATURE, fleet_rows
 def answer(rows, missing=None):
     """As FleetHistory.kql answers."""
     return {
-        "Minute": rows.minutes.tolist(),
+        "WindowStart": [datetime.fromtimestamp(60 * int(minute), UTC) for minute in rows.minutes],
         "Cluster": [rows.names[pool][0] for pool in rows.pools],
         "Pool": [rows.names[pool][1] for pool in rows.pools],
         "Node": [f"n{node}" for node in rows.nodes],
@@ -30,7 +32,7 @@ def test_answers_become_rows_in_order_of_time():
     rows = fleet_rows(nodes=4, hours=2)
     late, early = rows.where(np.arange(16, 32)), rows.where(np.arange(16))
 
-    found = rows_of([answer(late), answer(early)])
+    found = rows_of([answer_of(answer(late)), answer_of(answer(early))])
 
     assert found.minutes.tolist() == rows.minutes.tolist()
     assert found.names == (POOL,)
@@ -41,13 +43,15 @@ def test_null_and_nonsense_of_an_answer_are_missing():
     found = answer(fleet_rows(nodes=1, hours=1))
     found[COLUMNS[0]] = [None, float("inf"), float("nan"), 0.5]
 
-    assert np.isnan(rows_of([found]).features[:, 0]).tolist() == [True, True, True, False]
+    assert np.isnan(rows_of([answer_of(found)]).features[:, 0]).tolist() == [True, True, True, False]
 
 
 def test_windows_of_an_incident_are_no_example():
     rows = fleet_rows(nodes=2, hours=2)
 
-    found = rows_of([answer(rows)], [Disturbance("c", "n1", START + 15, START + 30), Disturbance("c", "nobody", 0, 1)])
+    found = rows_of(
+        [answer_of(answer(rows))], [Disturbance("c", "n1", START + 15, START + 30), Disturbance("c", "nobody", 0, 1)]
+    )
 
     gone = (rows.nodes == 1) & (rows.minutes >= START + 15) & (rows.minutes <= START + 30)
     assert len(found) == len(rows) - gone.sum() == len(rows) - 2

@@ -145,14 +145,14 @@ def test_history_is_asked_day_by_day_and_no_moment_twice():
 
 
 @pytest.mark.parametrize(
-    ("nodes", "step"), [(8, 15), (200, 15), (500, 35), (5_000, 485), (20_000, 1925), (10**6, 1925)]
+    ("nodes", "step"), [(8, 15), (70, 15), (200, 65), (500, 125), (5_000, 1925), (20_000, 7685), (10**6, 7685)]
 )
 def test_large_fleets_are_asked_for_fewer_windows_of_each_node(nodes, step):
     app = App(HEALTHY, days=14, nodes=nodes)
     app.train(NOW)
 
     assert set(app.history.steps) == {step}
-    assert nodes * 14 * 1440 / step <= MOST_ROWS or step == 1925
+    assert nodes * 14 * 1440 / step <= MOST_ROWS or step == 7685
 
 
 def test_windows_of_incidents_teach_nothing():

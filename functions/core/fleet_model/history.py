@@ -1,6 +1,6 @@
 """Rows of nodes as arrays, as models are trained and checked with them. Pure.
 
-They come from functions/queries/FleetHistory.kql: single windows of one minute, every so many minutes. Means over
+They come from functions/queries/fleet_history.kql: single windows of one minute, every so many minutes. Means over
 longer times would be calmer than what ingest scores, and alarm thresholds learnt from them too low.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,26 +61,42 @@ class Disturbance(NamedTuple):
     """Minutes, inclusive."""
 
 
-def rows_of(answers: Sequence[Mapping[str, Sequence[Any]]], disturbances: Sequence[Disturbance] = ()) -> Rows:
-    """Rows of the answers to FleetHistory.kql, without those of incidents. Raises LookupError for a column missing."""
-    minutes = [minute for answer in answers for minute in answer["Minute"]]
-    clusters = [str(cluster) for answer in answers for cluster in answer["Cluster"]]
-    nodes = [str(node) for answer in answers for node in answer["Node"]]
-    pools = [str(pool) for answer in answers for pool in answer["Pool"]]
-    features = np.full((len(minutes), len(FEATURES)), np.nan)
+class Answer(NamedTuple):
+    """An answer to fleet_history.kql in numbers: a tenth of what the same takes as objects."""
+
+    minutes: Indexes
+    nodes: list[PoolKey]
+    """(cluster, node)."""
+    pools: list[PoolKey]
+    features: Floats
+
+
+def answer_of(columns: Mapping[str, Sequence[Any]]) -> Answer:
+    """One answer. Raises LookupError, TypeError, ValueError or AttributeError for what is none."""
+    starts = columns["WindowStart"]
+    features = np.empty((len(starts), len(FEATURES)))
     for place, column in enumerate(COLUMNS):
-        values = [value for answer in answers for value in answer[column]]
-        features[:, place] = np.array(values, np.float64)  # None becomes NaN
+        features[:, place] = np.array(columns[column], np.float64)  # None becomes NaN
     features[~np.isfinite(features)] = np.nan
-    names = tuple(dict.fromkeys(zip(clusters, pools, strict=True)))
+    clusters, nodes, pools = ([intern(str(name)) for name in columns[key]] for key in ("Cluster", "Node", "Pool"))
+    minutes = np.array([int(start.timestamp()) // 60 for start in starts], np.intp)
+    return Answer(minutes, list(zip(clusters, nodes, strict=True)), list(zip(clusters, pools, strict=True)), features)
+
+
+def rows_of(answers: Sequence[Answer], disturbances: Sequence[Disturbance] = ()) -> Rows:
+    """Rows of several answers, without those of incidents."""
+    if not answers:
+        nobody = np.zeros(0, np.intp)
+        return Rows(nobody, nobody, nobody, (), np.zeros((0, len(FEATURES))))
+    names = tuple(dict.fromkeys(pool for answer in answers for pool in answer.pools))
     places = {name: place for place, name in enumerate(names)}
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(zip(clusters, nodes, strict=True)))}
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(key for one in answers for key in one.nodes))}
     rows = Rows(
-        np.array(minutes, np.int64).astype(np.intp),
-        np.array([numbers[key] for key in zip(clusters, nodes, strict=True)], np.intp),
-        np.array([places[key] for key in zip(clusters, pools, strict=True)], np.intp),
+        np.concatenate([answer.minutes for answer in answers]),
+        np.array([numbers[key] for answer in answers for key in answer.nodes], np.intp),
+        np.array([places[pool] for answer in answers for pool in answer.pools], np.intp),
         names,
-        features,
+        np.concatenate([answer.features for answer in answers]),
     )
     healthy = np.ones(len(rows), np.bool_)
     for cluster, node, first, last in disturbances:
