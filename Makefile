@@ -81,7 +81,7 @@ bench: setup ## speed and size: bench/results.json
 bench-agent: setup ## the agent beside Debian's node_exporter: CPU, memory, size (root, for the AKS-shaped host)
 	@$(PYTHON_IN_VENV) -m bench.agent.run $(ARGS)
 
-eval: setup ## how good the detectors are; DATA=folder with labelled files in NAB's layout; about 5 minutes
+eval: setup ## how good detection is: DATA=folder with labelled files in NAB's layout, SEED, ARGS=--quick; 4 minutes with 2 cores to itself
 	@$(PYTHON_IN_VENV) -m bench.eval $(if $(DATA),--data "$(DATA)") $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 oracle: setup ## kill everything, lose nothing: compares what was acknowledged with what is stored

@@ -52,10 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with Progress() as progress:
             labelled = _read(given, progress)
+            given.out.mkdir(parents=True, exist_ok=True)
             with Crew(given.jobs, progress) as crew:
                 _evaluate(given, labelled, crew, progress, report)
     except LabelledDataUnusable as error:
         print(error, file=sys.stderr)
+        return 2
+    except FileExistsError:
+        print(f"--out must be a folder, {given.out} is a file; name another", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)

@@ -101,6 +101,14 @@ def test_files_that_are_odd_are_told_of_and_scored(folder, tmp_path, capsys):
     assert "eval.nab_detection_rate:a/new" not in told.out
 
 
+def test_a_report_folder_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+
+    assert main(["--only", "files", "--out", str(tmp_path / "out")]) == 2
+
+    assert "out is a file; name another" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_it_with_a_word_and_writes_nothing(tmp_path, capsys, monkeypatch):
     def interrupt(given, progress):
         raise KeyboardInterrupt
