@@ -13,6 +13,7 @@ from bench.detect import detect_figures
 from bench.detection_cost import detection_cost_figures
 from bench.duckdb_rival import differences, rival
 from bench.figures import RESULTS, Figures
+from bench.fleet_model.cost import fleet_cost_figures
 from bench.naive_rival import naive_seconds_per_sample
 from bench.wire import wire_figures
 from bench.workload import fleet_workload
@@ -31,6 +32,7 @@ def main() -> int:
     figures = Figures()
     _wire(figures)
     detect_figures(figures)
+    fleet_cost_figures(figures)
     agree = _core(figures, SAMPLES // 4 if options.quick else SAMPLES)
     if not options.skip_chain:
         with chain() as stack:

@@ -12,17 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from bench.fleet_model.fleets import AFTER, DAY, START_MINUTE, TRAINED_DAYS, Flags, Judged, SimulatedFleet
+from bench.fleet_model.fleets import DAY, START_MINUTE, TRAINED_DAYS, Judged, SimulatedFleet
+from bench.fleet_model.reckoning import judged_incidents, persistent
 from bench.fleet_model.rivals import RIVALS, Scorer
 from functions.core.fleet_model.model import ALARM, NO_POOL, FleetModel
 from functions.core.fleet_model.outliers import Course, Outliers, Scored
 from functions.core.fleet_model.training import Split, fit, split
-from functions.core.policy.incidents import ENDS_AFTER, Phase
-from functions.core.policy.rules import LASTING
+from functions.core.policy.incidents import Phase
 from telemetry.layout import Floats
 
 SHIPPED = "shipped"
-WEEK = 7 * DAY
 _SCORED_EVERY = 5
 """Minutes, for precision, recall and the slow rivals' sake; incidents of rivals are looked for in the same windows."""
 
@@ -104,7 +103,7 @@ def incidents(fleet: Fleet) -> tuple[dict[str, list[bool]], float, Floats]:
             scores[minute, node] = np.nan if verdict.score is None else verdict.score
             if verdict.told is not None and verdict.told.phase is Phase.BEGIN:
                 told.append((minute, node))
-    return (*_judged(told, judged), scores)
+    return (*judged_incidents(told, judged), scores)
 
 
 def _of_rows(fleet: Fleet, rows: Any) -> Floats:
@@ -122,8 +121,8 @@ def _result(fleet: Fleet, scorer: Scorer, held_out: Floats, z: Floats) -> Result
     faulty = fleet.judged.faulty[::_SCORED_EVERY]
     healthy, ill = score[~faulty & ~gone], score[faulty & ~gone]
     above = (score > threshold) & ~gone
-    told = [(_SCORED_EVERY * at, node) for at, node in _persistent(above)]
-    found, false = _judged(told, fleet.judged)
+    told = [(_SCORED_EVERY * at, node) for at, node in persistent(above, _SCORED_EVERY)]
+    found, false = judged_incidents(told, fleet.judged)
     return Result(
         float(average_precision_score(faulty[~gone], score[~gone])),
         float((ill > np.quantile(healthy, ALARM)).mean()),
@@ -132,36 +131,3 @@ def _result(fleet: Fleet, scorer: Scorer, held_out: Floats, z: Floats) -> Result
         false,
         spent / len(flat) * 1e6,
     )
-
-
-def _persistent(above: Flags) -> list[tuple[int, int]]:
-    """(window, node) where incidents begin: as many windows in a row as LASTING spans, fewer since fewer are seen."""
-    need = -(-LASTING.of // _SCORED_EVERY)
-    quiet_for = ENDS_AFTER // _SCORED_EVERY
-    found = []
-    for node, windows in enumerate(above.T):
-        run, quiet, is_open = 0, 0, False
-        for at, is_above in enumerate(windows.tolist()):
-            run = run + 1 if is_above else 0
-            quiet = 0 if is_above else quiet + 1
-            is_open = is_open and quiet < quiet_for
-            if run >= need and not is_open:
-                is_open = True
-                found.append((at, node))
-    return found
-
-
-def _judged(told: list[tuple[int, int]], judged: Judged) -> tuple[dict[str, list[bool]], float]:
-    """Faults found by kind, and false incidents per node and week."""
-    found: dict[str, list[bool]] = {}
-    right: set[int] = set()
-    for event in judged.events:
-        mine = [
-            number
-            for number, (at, node) in enumerate(told)
-            if node == event.node and event.start <= at < event.end + AFTER
-        ]
-        right.update(mine)
-        found.setdefault(event.kind, []).append(bool(mine))
-    weeks = judged.faulty.size / WEEK
-    return found, (len(told) - len(right)) / weeks
