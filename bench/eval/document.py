@@ -73,8 +73,7 @@ def document(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="of simulations (default %(default)s)")
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part; may be given again")
     given = parser.parse_args(arguments)
-    text = DOCUMENT.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
+    if not _has_place(DOCUMENT.read_text()):
         print(f"{DOCUMENT}: must have {BEGIN!r} and {END!r} once each", file=sys.stderr)
         return 2
     for part in given.only or PARTS:
@@ -91,12 +90,16 @@ def document(arguments: Sequence[str] | None = None) -> int:
         return 2
     for made, name in PICTURES.items():
         shutil.copyfile(_RESULTS / made, IMAGES / name)
-    before, rest = text.split(BEGIN)
+    before, rest = DOCUMENT.read_text().split(BEGIN)  # people may have written in it meanwhile
     after = rest.split(END)[1]
     files = _read(_RESULTS / FILES)
     lines = tables(files, *(_by_seed(part) for part in (SERIES, FLEET, FORECASTS)))
     DOCUMENT.write_text("\n".join([f"{before}{BEGIN}", *lines, f"{END}{after}"]))
     return 0
+
+
+def _has_place(text: str) -> bool:
+    return text.count(BEGIN) == text.count(END) == 1
 
 
 def tables(files: Results, series: BySeed, fleet: BySeed, forecasts: BySeed) -> list[str]:
