@@ -19,6 +19,7 @@ from functions.core.forecast.exhaustion_memory import (
     Series,
     decode_exhaustion,
 )
+from functions.core.forecast.exhaustion_rows import Foresight, sentence
 from functions.core.forecast.exhaustion_watch import (
     ASKED_AT_ONCE,
     BLOB,
@@ -189,6 +190,37 @@ def test_an_alarm_becomes_an_error_when_less_than_four_hours_are_left() -> None:
 
     assert [(row["State"], row["Severity"]) for row in watched.anomalies] == [("begin", "Warning"), ("update", "Error")]
     assert watched.anomalies[1]["Metrics"][0]["SecondsLeft"] <= 4 * 3600
+
+
+def test_the_explanation_says_what_when_how_sure_and_what_it_rests_on() -> None:
+    watched = watched_leak()
+
+    watched.run(FIRST + 3 * DAY + 79)
+
+    begin, update = watched.anomalies
+    assert begin["Explanation"] == (
+        "filesystem / will be full in about 14 h (confidence 0.9): 60.2 % now, was 40 % 7.2 h ago"
+    )
+    assert update["Explanation"].startswith("filesystem / will be full in about 4 h (confidence 0.99): 87")
+    assert datetime.fromisoformat(begin["Since"]).timestamp() == pytest.approx((FIRST + 3 * DAY) * BIN_S, abs=3600)
+
+
+@pytest.mark.parametrize(
+    ("metric", "device", "told"),
+    [
+        ("FilesystemInodes", "/data", "the table of inodes of /data will be full in about 30 min (confidence 0.87): "),
+        ("MemoryUtilization", "", "memory will be used up in about 30 min (confidence 0.87): "),
+        (
+            "FileDescriptorUtilization",
+            "",
+            "the limit of open files will be reached in about 30 min (confidence 0.87): ",
+        ),
+    ],
+)
+def test_each_resource_has_words_of_its_own(metric: str, device: str, told: str) -> None:
+    found = sentence(Series("c", "n", metric, device), Foresight(1800.0, 0.871, 0.9, 0.5, 7200.0))
+
+    assert found == told + "90 % now, was 50 % 2 h ago"
 
 
 def test_what_is_used_up_is_told_to_be_when_it_ends() -> None:

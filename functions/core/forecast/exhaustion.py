@@ -81,7 +81,7 @@ class Foreseen(NamedTuple):
     level: Floats
     """The level it grows from now on; NaN where the point is missing."""
     base: Floats
-    """The level it grew from; NaN where nothing is foreseen."""
+    """The level it grew from, looking as far back as the growth was seen; NaN where nothing is foreseen."""
     age: Floats
     """Seconds that took; NaN where nothing is foreseen."""
 
@@ -146,7 +146,7 @@ def _tell(states: States, holds: Flags) -> Flags:
 
 
 def _foresee(states: States, time: int, limit: Floats) -> tuple[_Outlook, Floats]:
-    """The soonest end of all growth, (series), and the level it grows from."""
+    """The soonest end of all growth, how long and from where it has been going on, (series), and the level now."""
     points, peaks, troughs = recent(states), hours(states, "high"), hours(states, "low")
     level = np.fmax(points[:, -1], points[:, -2])
     remaining = np.maximum(limit - level, 0.0)
@@ -155,9 +155,12 @@ def _foresee(states: States, time: int, limit: Floats) -> tuple[_Outlook, Floats
         outlooks += [_faster_than_ever(age, points, peaks, remaining) for age in BIN_AGES]
         outlooks += _climbing(troughs, remaining)
     all_of = _Outlook(*(np.concatenate(parts) for parts in zip(*outlooks, strict=True)))
-    soonest = all_of.seconds.argmin(axis=0), np.arange(len(states))
-    best = _Outlook(*(part[soonest] for part in all_of))
-    return best._replace(confidence=all_of.confidence.max(axis=0)), level
+    holds, series = np.isfinite(all_of.seconds), np.arange(len(states))
+    oldest = np.where(holds, all_of.age, -1.0).argmax(axis=0), series
+    return (
+        _Outlook(all_of.seconds.min(axis=0), all_of.base[oldest], all_of.age[oldest], all_of.confidence.max(axis=0)),
+        level,
+    )
 
 
 def _growths(time: int, points: Floats, peaks: Floats, troughs: Floats) -> _Growths:
