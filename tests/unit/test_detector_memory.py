@@ -58,6 +58,26 @@ def test_what_is_taken_is_a_copy_until_it_is_kept(memory):
     assert levels(memory, B).max() == 3.0
 
 
+def test_a_batchs_array_is_used_again_by_the_next_and_never_by_two_at_once(memory):
+    first, second = memory.take([A, B]), memory.take([A])
+    memory.keep([A, B], first, [MINUTE, MINUTE])
+
+    assert not np.shares_memory(first, second)
+    assert np.shares_memory(first, memory.take([C]))
+
+
+def test_nodes_that_come_after_others_were_forgotten_have_a_place_of_their_own(memory):
+    memory.forget([A])
+
+    new = [("e", str(number)) for number in range(5)]
+    learnt(memory, *new, level=7.0)
+
+    assert len(memory) == 7
+    assert (levels(memory, B).max(), levels(memory, C).max()) == (3.0, 5.0)
+    assert all(levels(memory, key).min() == 7.0 for key in new)
+    assert levels(memory, A).max() == 0.0
+
+
 def test_new_states_are_nobodys_own(memory):
     memory.take([("c", "new")])["now"][...] = 1.0
 

@@ -129,6 +129,15 @@ def test_a_rise_that_stays_is_news_by_its_score_only_while_it_is_young():
     assert not any(found[lasting:])
 
 
+def test_a_hole_of_a_window_makes_no_rise_young_again():
+    lasting = 16 + RULES[STEAL].persistence.of + NEWS_LASTS
+    story = [{STEAL}] * lasting + [set()] + [{STEAL}] * 4
+
+    _, found = pass_windows(story, [set()] * len(story), score=UNLEARNT)
+
+    assert not any(found[lasting:])
+
+
 def test_a_score_without_a_rise_that_matters_is_no_news():
     past, _ = pass_windows([set()] * 3, [set()] * 3, score=0.99)
 

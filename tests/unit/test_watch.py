@@ -172,40 +172,56 @@ def test_what_comes_again_and_again_is_told_three_times_and_is_a_habit_then(know
     assert len(outages(known, 6, every=60)) == HABIT == 3
 
 
-def test_a_metric_that_had_no_incident_is_no_habit(known):
-    outages(known, 4, every=60)
-    known.told.clear()
-
-    known.live(20, (0, MEMORY, 0.95))
-
-    assert [told.incident.strongest_first[0].metric for _, _, told in known.told] == ["MemoryUtilization"]
-
-
 def test_what_does_not_end_is_not_begun_again_by_its_score(known):
     known.live(24 * 60 + 120, (0, STEAL, 0.4))
 
     assert [told.phase for _, _, told in known.told] == [Phase.BEGIN, Phase.END]
 
 
-def test_less_is_asked_of_what_a_known_node_was_told_of_before(known, monkeypatch):
-    def told_with(score):
-        """Whether a rise without evidence, but with this score, is told."""
+@pytest.fixture
+def told_with(monkeypatch):
+    """Whether rises of a fleet's first node without evidence, but with this score, are told."""
 
+    def rise(fleet, score, column=STEAL):
         def update(states, time, x):
             found = streaming.update(states, time, x)
             return found._replace(evidence=0.0 * found.evidence, score=np.where(x > 0.3, score, 0.0))
 
-        known.told.clear()
-        monkeypatch.setattr("functions.core.watch.update", update)
-        known.live(10, (0, STEAL, 0.4))
-        known.live(40)
-        return bool(known.told)
+        fleet.told.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr("functions.core.watch.update", update)
+            fleet.live(10, (0, column, 0.95))
+            fleet.live(40)
+        return bool(fleet.told)
 
-    middle = (RETURNING + UNLEARNT) / 2
-    assert not told_with(middle)
-    assert told_with(UNLEARNT)
-    assert told_with(middle)
-    assert not told_with(RETURNING - 0.01)
+    return rise
+
+
+MIDDLE = (RETURNING + UNLEARNT) / 2
+
+
+def test_less_is_asked_of_what_a_known_node_was_told_of_before(known, told_with):
+    assert not told_with(known, MIDDLE)
+    assert told_with(known, UNLEARNT)
+    assert told_with(known, MIDDLE)
+    assert not told_with(known, RETURNING - 0.01)
+
+
+def test_as_much_is_asked_as_of_any_other_while_hours_are_not_known(warm, told_with):
+    fleet = warm()
+
+    assert told_with(fleet, UNLEARNT)
+    assert not told_with(fleet, MIDDLE)
+    assert told_with(fleet, UNLEARNT)
+
+
+def test_habits_are_those_of_one_metric(known, told_with):
+    for _ in range(HABIT):
+        assert told_with(known, UNLEARNT)
+    assert not told_with(known, 0.99)
+
+    assert told_with(known, UNLEARNT, MEMORY)
+    assert told_with(known, UNLEARNT, MEMORY)
 
 
 def test_a_fall_is_not_told(warm):
