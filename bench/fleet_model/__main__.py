@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.figures import Figures
 from bench.fleet_model.compare import Result, compare, fleet_of, incidents
-from bench.fleet_model.healthy import checks
+from bench.fleet_model.healthy import GROWTH, checks
 from bench.fleet_model.picture import Example, draw
 
 
@@ -35,12 +35,14 @@ def main() -> int:
 def _compare(figures: Figures, nodes: int, seeds: list[int], picture: Path) -> None:
     results: dict[str, list[Result]] = {}
     shipped: list[tuple[dict[str, list[bool]], float]] = []
+    shares: list[float] = []
     example: Example | None = None
     for seed in seeds:
         fleet = fleet_of(nodes, seed)
         for name, result in compare(fleet).items():
             results.setdefault(name, []).append(result)
         found, false, scores = incidents(fleet)
+        shares.append(float(fleet.judged.faulty.mean()))
         shipped.append((found, false))
         example = example or Example.of(fleet, scores)
         print(f"seed {seed} done", file=sys.stderr, flush=True)
@@ -52,6 +54,7 @@ def _compare(figures: Figures, nodes: int, seeds: list[int], picture: Path) -> N
         false_ones = _mean([one.false_per_node_week for one in of_seeds])
         figures.add(f"fleet_model.{name}.false_per_node_week", false_ones, "incidents")
         figures.add(f"fleet_model.{name}.us_per_window", _mean([one.us_per_window for one in of_seeds]), "us")
+    figures.add("fleet_model.faulty_windows", _mean(shares), "of all: the average precision of chance")
     kinds = sorted({kind for found, _ in shipped for kind in found})
     for kind in kinds:
         ones = [one for found, _ in shipped for one in found.get(kind, [])]
@@ -64,12 +67,18 @@ def _compare(figures: Figures, nodes: int, seeds: list[int], picture: Path) -> N
 
 
 def _healthy(figures: Figures, nodes: int, seeds: list[int]) -> None:
-    found = [checks(nodes, seed) for seed in seeds]
+    both = [checks(nodes, seed) for seed in seeds]
+    found = [one for one, _ in both]
     for one in found:
         for line in one.drifted:
             print(line, file=sys.stderr)
     days = sum(one.days for one in found)
     figures.add("fleet_model.healthy.days_drifted", sum(len(one.drifted) for one in found) / days, f"of {days} days")
+    for factor in GROWTH:
+        share = sum(grown[factor] for _, grown in both) / days
+        figures.add(
+            f"fleet_model.grown_{factor:g}.days_drifted", share, f"of {days} days, every feature times {factor:g}"
+        )
     figures.add("fleet_model.healthy.features_drifted", _mean([one.features_drifted for one in found]), "of features")
     figures.add("fleet_model.healthy.features_beyond_0.25", _mean([one.beyond_convention for one in found]), "of them")
     for name in ("score_psi", "alarm_share", "drifted_features", "unscored_share"):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from bench.fleet_model.fleets import DAY, DAYS, START_MINUTE, TRAINED_DAYS, SimulatedFleet
 from functions.core.fleet_model.health import Incidents, Measure, Status, measures_of, reasons
 from functions.core.fleet_model.training import fit, split
+
+GROWTH = (1.1, 1.25, 1.5)
+"""Factors of every feature: a fleet that is not what it was."""
 
 
 class Checks(NamedTuple):
@@ -31,17 +35,22 @@ class Checks(NamedTuple):
         return sum(one.value is not None and one.value > 0.25 for one in of_features) / len(of_features)
 
 
-def checks(nodes: int, seed: int) -> Checks:
-    """Simulates a fleet without faults and checks it."""
+def checks(nodes: int, seed: int) -> tuple[Checks, dict[float, int]]:
+    """Simulates a fleet without faults and checks it; and by GROWTH, on how many days it drifts if all loads grow so."""
     simulated = SimulatedFleet(nodes, seed, healthy=True)
     trained = (START_MINUTE + TRAINED_DAYS * DAY) * 60_000
     model = fit(split(simulated.rows()), f"seed-{seed}", {"trained_ms": trained})
     drifted, measures = [], []
+    grown = dict.fromkeys(GROWTH, 0)
     for day in range(TRAINED_DAYS, DAYS):
         now = (START_MINUTE + (day + 1) * DAY) * 60_000
-        found = measures_of(model, simulated.rows(day, day + 1), Incidents(nodes, 0, 0), now)
+        rows = simulated.rows(day, day + 1)
+        found = measures_of(model, rows, Incidents(nodes, 0, 0), now)
         measures += found
         why = reasons(found)
         if why:
             drifted.append(f"day {day}: {why}")
-    return Checks(DAYS - TRAINED_DAYS, drifted, measures)
+        for factor in GROWTH:
+            more = replace(rows, features=factor * rows.features)
+            grown[factor] += bool(reasons(measures_of(model, more, Incidents(nodes, 0, 0), now)))
+    return Checks(DAYS - TRAINED_DAYS, drifted, measures), grown

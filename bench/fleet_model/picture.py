@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+from PIL import Image
 
 from bench.fleet_model.compare import SHIPPED, Fleet, deviations
 from bench.fleet_model.fleets import DAY, TRAINED_DAYS, Event
@@ -75,9 +78,14 @@ def draw(path: Path, precision: dict[str, float], example: Example) -> None:
         right.plot([], [], color=_OTHERS, label=f"the other {example.others.shape[1]} nodes of its pool")
         right.plot(example.minutes, example.own, color=_LINE, lw=1.5, label="the node")
         right.axhline(example.threshold, color=_MUTED, ls="--", lw=1, label="alarm: 1 of 1,000 healthy windows")
-        right.set_yscale("log")
+        right.set_ylim(0.0, 1.35 * float(np.nanmax(example.own)))
+        right.xaxis.set_major_locator(MultipleLocator(30))
         right.set_xlabel(f"minutes since the fault began ({example.event.kind.replace('_', ' ')}, shaded)")
-        right.set_title("Deviation, in the longest of healthy nodes", loc="left", fontweight="bold", fontsize=10)
+        right.set_title(
+            "Largest deviation; 1 is the longest of healthy nodes", loc="left", fontweight="bold", fontsize=10
+        )
         right.legend(frameon=False, loc="upper left", fontsize=8)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110)
+        drawn = BytesIO()
+        figure.savefig(drawn, dpi=110)
+    Image.open(drawn).convert("RGB").quantize(64).save(path, optimize=True)
