@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from functions.core.forecast import exhaustion
 from functions.core.forecast.exhaustion import HORIZON, Foreseen, update
 from functions.core.forecast.level_history import BIN_S, LEVELS, States, new_levels
 from telemetry.layout import Floats
@@ -172,7 +173,8 @@ def test_the_limit_decides() -> None:
     assert soon < late < HORIZON
 
 
-def test_each_series_is_judged_as_if_it_were_alone() -> None:
+def test_each_series_is_judged_as_if_it_were_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exhaustion, "_BLOCK", 3)
     rng = np.random.default_rng(2)
     shapes = [leak(20, 1.5), saw(1.0, 0.3, 0.8), leak(60, 1.5), lambda day: np.full_like(day, 0.5)]
     levels = np.concatenate([one(shape, 2.4) for shape in shapes], axis=1)

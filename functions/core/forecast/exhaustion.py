@@ -63,6 +63,8 @@ LEAST_CONFIDENCE, MORE_CONFIDENCE, MOST_CONFIDENCE = 0.8, 0.3, 0.99
 """Fitted to what came true of forecasts on hard series, half of which leak; where fewer do it is too high."""
 QUIET_POINTS = 24
 """An episode ends with so many points in a row that foresee nothing."""
+_BLOCK = 512
+"""Series looked at together: what is reckoned with takes some 30 kB each."""
 _MOMENTS = (4, 3, 2, 1, 0)
 """Quarters of an age ago."""
 
@@ -121,19 +123,20 @@ def update(states: States, time: float, low: Floats, high: Floats, limit: Floats
         np.zeros(count),
         *np.full((3, count), np.nan),
     )
-    if taken.size:
-        some = states[taken]
-        outlook, level = _foresee(some, int(time), limit[taken])
+    for first in range(0, len(taken), _BLOCK):
+        block = taken[first : first + _BLOCK]
+        some = states[block]
+        outlook, level = _foresee(some, int(time), limit[block])
         holds = np.isfinite(outlook.seconds)
-        found.foreseen[taken] = holds
-        found.begins[taken] = _tell(some, holds)
+        found.foreseen[block] = holds
+        found.begins[block] = _tell(some, holds)
         # A level counts once the point after it is no lower: one point of the way has gone already.
-        found.seconds[taken] = np.maximum(outlook.seconds - BIN_S, 0.0)
-        found.confidence[taken] = outlook.confidence
-        found.base[taken] = np.where(holds, outlook.base, np.nan)
-        found.age[taken] = np.where(holds, outlook.age, np.nan)
-        found.level[taken] = level
-        states[taken] = some
+        found.seconds[block] = np.maximum(outlook.seconds - BIN_S, 0.0)
+        found.confidence[block] = outlook.confidence
+        found.base[block] = np.where(holds, outlook.base, np.nan)
+        found.age[block] = np.where(holds, outlook.age, np.nan)
+        found.level[block] = level
+        states[block] = some
     return found
 
 
