@@ -36,7 +36,7 @@ class Checks(NamedTuple):
 
 
 def checks(nodes: int, seed: int) -> tuple[Checks, dict[float, int]]:
-    """Simulates a fleet without faults and checks it; and by GROWTH, on how many days it drifts if all loads grow so."""
+    """Simulates a fleet without faults and checks it; by GROWTH, on how many days it drifts if all grows so."""
     simulated = SimulatedFleet(nodes, seed, healthy=True)
     trained = (START_MINUTE + TRAINED_DAYS * DAY) * 60_000
     model = fit(split(simulated.rows()), f"seed-{seed}", {"trained_ms": trained})

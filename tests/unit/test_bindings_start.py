@@ -72,6 +72,6 @@ def test_batches_are_bytes_of_many_events_and_repeated_for_ever(functions):
 def test_keys_are_checked_by_the_app_and_not_by_the_host(functions):
     http = [trigger(f) for f in functions.values() if trigger(f)["type"] == "httpTrigger"]
 
-    assert len(http) == 6
+    assert len(http) == 7
     assert {found["authLevel"].lower() for found in http} == {"anonymous"}
     assert {tuple(method.lower() for method in found["methods"]) for found in http} == {("get",)}
