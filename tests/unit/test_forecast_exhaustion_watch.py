@@ -51,12 +51,14 @@ class StoredLevels:
         self.root, self.memory, self.node = root, memory, node
         self.asked: list[tuple[str, int, int]] = []
         self.fails = False
+        self.most = 10**9
+        """Points that an answer may have."""
         self.until = 10**9
 
     def query(self, kql: str, since: datetime, until: datetime) -> Columns:
         first, before = (int(moment.timestamp()) // BIN_S for moment in (since, until))
         self.asked.append((kql, first, before - 1))
-        if self.fails:
+        if self.fails or before - first > self.most:
             raise HistoryUnavailable("told to fail")
         numbers = [n for n in range(first, min(before, self.until)) if n >= FIRST]
         if kql == FILESYSTEM_LEVELS:
@@ -384,6 +386,25 @@ class TestFailures:
         watched.run(FIRST + 3 * DAY + 60)
 
         assert [row["State"] for row in watched.anomalies] == ["begin"]
+
+    def test_an_answer_that_would_be_too_large_is_asked_for_in_parts(self) -> None:
+        whole, parts = watched_leak(), watched_leak()
+        parts.history.most = 5
+
+        whole.run(FIRST + 3 * DAY + 40)
+        parts.run(FIRST + 3 * DAY + 40)
+
+        assert parts.sink.tables == whole.sink.tables
+        assert parts.remembered().newest == FIRST + 3 * DAY + 40
+
+    def test_without_time_it_is_not_asked_for_again(self) -> None:
+        watched = watched_leak()
+        watched.history.fails = True
+
+        with pytest.raises(HistoryUnavailable):
+            watched.run(FIRST + 3 * DAY, lambda: False)
+
+        assert len(watched.history.asked) == 1
 
     def test_an_answer_of_another_form_is_no_answer(self) -> None:
         watched = Watched(StoredLevels())

@@ -83,10 +83,16 @@ class ExhaustionWatch:
         last = (now_ms // 1000 - GRACE_S) // BIN_S - 1
         memory, version = self._load(last)
         first = max(memory.newest + 1, last - REMEMBERED + 1)
-        foreseen, looked_at, asked = 0, 0, False
+        foreseen, looked_at, asked, at_once = 0, 0, False, ASKED_AT_ONCE
         while first <= last and (not asked or has_time()):
-            until = min(first + ASKED_AT_ONCE - 1, last)
-            points, asked = self._ask(first, until), True
+            until = min(first + at_once - 1, last)
+            try:
+                points, asked = self._ask(first, until), True
+            except HistoryUnavailable:  # which it also is when the answer would be too large
+                if until == first or not has_time():
+                    raise
+                at_once = (until - first + 1) // 2
+                continue
             foreseen = self._look(memory, points, until)
             # What has no rows yet is asked for again, for a while.
             memory.newest = max([*points, memory.newest, until - WAITS_FOR])
