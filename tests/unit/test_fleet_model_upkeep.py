@@ -180,6 +180,13 @@ def test_too_little_history_is_said_and_nothing_is_promoted(rows):
     assert (pointer.model, pointer.outcome) == ("", trained.outcome)
 
 
+def test_fleet_that_has_said_nothing_for_a_day_is_not_asked_for_more():
+    app = App(HEALTHY, nodes=0)
+
+    assert app.train(NOW).outcome.startswith("not trained: there are no rows of the last day")
+    assert app.history.steps == []
+
+
 def test_unreachable_history_is_raised_and_changes_nothing():
     app = App(HEALTHY)
     app.history.fails = True

@@ -60,7 +60,9 @@ def split(rows: Rows) -> Split:
     Raises NotEnoughHistory.
     """
     if not len(rows):
-        raise NotEnoughHistory("there are no rows; at least some hours of a pool of four nodes are needed")
+        raise NotEnoughHistory(
+            "there are no rows of the last day; at least some hours of a pool of four nodes are needed"
+        )
     first, last = int(rows.minutes.min()), int(rows.minutes.max())
     hours = (last - first) / 60
     if hours < SHORTEST_HOURS:

@@ -170,11 +170,13 @@ class Upkeep:
             return None
 
     def _rows(self, now_ms: int, days: int) -> Rows:
-        """What the nodes were like in the last days, a day per query."""
+        """What the nodes were like in the last days, a day per query; nothing if none has reported in the last one."""
         now = datetime.fromtimestamp(now_ms / 1000, UTC)
         day = timedelta(days=1)
         answered = self._history.query(self._queries(SIZE_QUERY), now - day, now)
         nodes = max((int(count or 0) for count in _column(answered, "Nodes")), default=0)
+        if not nodes:
+            return rows_of([])
         step = next((step for step in STEPS_MINUTES if nodes * days * 1440 / step <= MOST_ROWS), STEPS_MINUTES[-1])
         text = self._queries(HISTORY_QUERY).replace(_STEP_LINE, f"let Step = {step}m;")
         answers = []
