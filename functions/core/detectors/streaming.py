@@ -78,9 +78,9 @@ NEWS_DISCOUNT = 5.0
 APART, STRONGER = 5, 2.0
 """So many points after the last evidence, what is so many times as strong as any before is another incident already."""
 STRANGE, REST = 4.0, 1_500
-"""Evidence by the slow tails, and points without such, that make what returns an incident again.
+"""Evidence by the slow tails, and points without evidence by any, that make what returns an incident again.
 
-It takes most views to agree. The points are a day of minutes and an hour: what comes every night is told once.
+More than four sides have to agree. The points are a day of minutes and an hour: what comes every night is told once.
 """
 OFF_WEIGHT = 0.002
 OFF_REACH = 3.0
