@@ -8,12 +8,15 @@ import orjson
 import pytest
 import requests
 from azure.monitor.ingestion import LogsIngestionClient
+from azure.storage.blob import ContainerClient
 from function_app_stack import RULE_ID, running_stack
 from functions_host_process import MASTER_KEY
 from log_analytics_process import StaticToken
 
 from functions.adapters.log_analytics import LogAnalyticsSink
+from functions.bindings.services import FORECAST_STATES_CONTAINER
 from functions.core.forecast.day_ahead import STEP_S
+from functions.core.forecast.exhaustion_watch import BLOB as EXHAUSTION_BLOB
 from tests.eventually import eventually
 
 HOURS = 47
@@ -124,3 +127,16 @@ def test_a_second_run_in_another_host_tells_nothing_twice(stack):
         assert stack.query(told)[0]["Count"] == 1
         time.sleep(0.2)
     assert capacity(stack, cluster="aks-forecast", pool="user").status_code == 200
+
+
+def test_alarms_outlive_what_was_remembered_of_them(stack):
+    (before,) = stack.query("Incidents() | where Kind == 'exhaustion'")
+    states = ContainerClient.from_connection_string(stack.azurite.connection_string, FORECAST_STATES_CONTAINER)
+    with states:
+        states.delete_blob(EXHAUSTION_BLOB)
+
+        run_timer(stack)
+
+        eventually(lambda: states.get_blob_client(EXHAUSTION_BLOB).exists(), "a new state")
+    (after,) = stack.query("Incidents() | where Kind == 'exhaustion'")
+    assert (after["IncidentId"], after["Told"], after["IsOver"]) == (before["IncidentId"], before["Told"], False)

@@ -26,6 +26,7 @@ from functions.core.forecast.exhaustion_watch import (
     FILESYSTEM_LEVELS,
     GRACE_S,
     NODE_LEVELS,
+    OPEN_ALARMS,
     SILENT_POINTS,
     WAITS_FOR,
     ExhaustionWatch,
@@ -54,12 +55,17 @@ class StoredLevels:
         self.most = 10**9
         """Points that an answer may have."""
         self.until = 10**9
+        self.open: list[dict[str, Any]] = []
+        """Alarms that were told and not ended."""
 
     def query(self, kql: str, since: datetime, until: datetime) -> Columns:
         first, before = (int(moment.timestamp()) // BIN_S for moment in (since, until))
         self.asked.append((kql, first, before - 1))
         if self.fails or before - first > self.most:
             raise HistoryUnavailable("told to fail")
+        if kql == OPEN_ALARMS:
+            names = ("Cluster", "Node", "Metric", "Device", "IncidentId", "Pool", "Since", "Severity", "Suppressed")
+            return {name: [row[name] for row in self.open] for name in names}
         numbers = [n for n in range(first, min(before, self.until)) if n >= FIRST]
         if kql == FILESYSTEM_LEVELS:
             rows = [(n, self.root(n)) for n in numbers] if self.root else []
@@ -444,6 +450,70 @@ class TestFailures:
         (problem,) = watched.watch.problems
         assert problem.startswith("levels begin anew: ")
         assert [row["State"] for row in watched.anomalies] == ["begin"]
+
+
+class TestLostState:
+    """Alarms that were open when what was remembered was lost are taken over."""
+
+    ALARM: dict[str, Any] = {  # noqa: RUF012
+        "Cluster": "c",
+        "Node": "n1",
+        "Metric": "FilesystemUtilization",
+        "Device": "/",
+        "IncidentId": "told-before",
+        "Pool": "user",
+        "Since": datetime.fromtimestamp(FIRST * BIN_S, UTC),
+        "Severity": "Warning",
+        "Suppressed": False,
+    }
+
+    def watched(self, root: Level, **changes: Any) -> Watched:
+        found = Watched(StoredLevels(root=root))
+        found.history.open = [self.ALARM | changes]
+        return found
+
+    def test_one_that_goes_on_keeps_its_name_and_is_not_begun_again(self) -> None:
+        watched = self.watched(LEAK)
+
+        watched.run(FIRST + 3 * DAY + 60)
+        watched.run(FIRST + 3 * DAY + 70)
+
+        assert [(row["State"], row["IncidentId"]) for row in watched.anomalies] == [("update", "told-before")]
+        assert {row["IncidentId"] for row in watched.forecasts} == {"told-before"}
+
+    def test_one_that_is_over_is_ended(self) -> None:
+        watched = self.watched(lambda _: 0.4)
+
+        watched.run(FIRST + 3 * DAY)
+
+        (end,) = watched.anomalies
+        assert (end["State"], end["IncidentId"], end["Pool"]) == ("end", "told-before", "user")
+        assert end["Explanation"] == "filesystem / is not expected to be full any more: 40 % now"
+
+    def test_one_of_a_node_that_is_gone_is_ended_after_hours(self) -> None:
+        watched = self.watched(lambda _: 0.4, Node="gone")
+
+        watched.run(FIRST + 3 * DAY)
+        assert watched.anomalies == []
+        watched.run(FIRST + 3 * DAY + SILENT_POINTS)
+
+        (end,) = watched.anomalies
+        assert (end["State"], end["Node"]) == ("end", "gone")
+        assert end["Explanation"] == "nothing was told of filesystem / for hours"
+        watched.run(FIRST + 4 * DAY)
+        assert len(watched.anomalies) == 1
+
+    def test_one_of_a_resource_that_is_not_watched_is_left_alone(self) -> None:
+        watched = self.watched(lambda _: 0.4, Metric="Fuel")
+
+        watched.run(FIRST + 4 * DAY)
+
+        assert watched.anomalies == []
+
+    @pytest.mark.parametrize("changes", [{"Since": "yesterday"}, {"Severity": "Terrible"}, {"Severity": None}])
+    def test_an_answer_of_another_form_is_no_answer(self, changes: dict[str, Any]) -> None:
+        with pytest.raises(HistoryUnavailable, match="open alarms in another form"):
+            self.watched(lambda _: 0.4, **changes).run(FIRST + 3 * DAY)
 
 
 class TestMemory:

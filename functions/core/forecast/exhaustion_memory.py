@@ -69,6 +69,11 @@ class ExhaustionMemory:
         for series, pool in found.items():
             self.pools[self.places[series]] = pool
 
+    def adopt(self, alarms: dict[Series, Alarm]) -> None:
+        """Takes alarms over that somebody else has told."""
+        self.admit({series: alarm.pool for series, alarm in alarms.items()})
+        self.alarms.update(alarms)
+
     def forget(self) -> None:
         """Lets go of series without a point in all the time that is remembered, and without an open alarm."""
         heard = self.states["bin"] > self.newest - REMEMBERED

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from functions.core.forecast.exhaustion import Foreseen, update
+from functions.core.forecast.exhaustion_answers import Point, Points, alarms_of, points_of
 from functions.core.forecast.exhaustion_memory import (
     REMEMBERED,
     Alarm,
@@ -22,18 +23,18 @@ from functions.core.forecast.exhaustion_memory import (
 )
 from functions.core.forecast.exhaustion_rows import Foresight, alarm_row, end_row, forecast_row
 from functions.core.forecast.level_history import BIN_S, levels
-from functions.core.forecast.resources import OF_FILESYSTEMS, OF_NODES, Resource
+from functions.core.forecast.resources import OF_FILESYSTEMS, OF_NODES
 from functions.core.forecast.sealed import ForecastStateUnreadable
 from functions.core.policy.incidents import Kind, Phase, incident_id
 from functions.core.policy.maintenance import MaintenanceWindow, in_maintenance
 from functions.core.policy.rules import Severity
-from functions.core.ports import Columns, History, MaintenanceCalendar, RowSink, VersionedBlobs
+from functions.core.ports import History, MaintenanceCalendar, RowSink, VersionedBlobs
 from telemetry.errors import HistoryUnavailable
 from telemetry.layout import Floats
 from telemetry.tables import NODE_ANOMALIES_TABLE, NODE_FORECASTS_TABLE
 
 BLOB = "exhaustion"
-NODE_LEVELS, FILESYSTEM_LEVELS = "node_levels", "filesystem_levels"
+NODE_LEVELS, FILESYSTEM_LEVELS, OPEN_ALARMS = "node_levels", "filesystem_levels", "open_exhaustion"
 """The queries it asks, by their names in functions/queries."""
 GRACE_S = 240
 """After the end of a point until its rows can be expected to be there."""
@@ -45,9 +46,6 @@ URGENT_S = 4 * 3600
 """An alarm is an error from so little time left on."""
 SILENT_POINTS = 24
 """Points that a series with an alarm may be missing until nobody can tell any more."""
-
-_Points = dict[int, dict[Series, tuple[float, float, str]]]
-"""By number: lowest and highest level, and the pool."""
 
 
 class Report(NamedTuple):
@@ -110,19 +108,26 @@ class ExhaustionWatch:
                 return decode_exhaustion(stored.blob), stored.version
             except ForecastStateUnreadable as error:
                 self.problems.append(f"levels begin anew: {error}")
-        return ExhaustionMemory(last - REMEMBERED, last), stored.version
+        memory = ExhaustionMemory(last - REMEMBERED, last)
+        memory.adopt(self._ask_alarms(last))
+        return memory, stored.version
 
-    def _ask(self, first: int, until: int) -> _Points:
+    def _ask_alarms(self, last: int) -> dict[Series, Alarm]:
+        """Those that were told and never ended: whoever told them has forgotten."""
+        since, until = (datetime.fromtimestamp(n * BIN_S, UTC) for n in (last - REMEMBERED, last + 2))
+        return alarms_of(self._history.query(self._queries(OPEN_ALARMS), since, until))
+
+    def _ask(self, first: int, until: int) -> Points:
         since, before = (datetime.fromtimestamp(n * BIN_S, UTC) for n in (first, until + 1))
-        points: _Points = {}
+        points: Points = {}
         for name, resources in ((NODE_LEVELS, OF_NODES), (FILESYSTEM_LEVELS, OF_FILESYSTEMS)):
             columns = self._history.query(self._queries(name), since, before)
-            for number, series, point in _points(columns, resources):
+            for number, series, point in points_of(columns, resources):
                 if first <= number <= until:
                     points.setdefault(number, {})[series] = point
         return points
 
-    def _look(self, memory: ExhaustionMemory, points: _Points, until: int) -> int:
+    def _look(self, memory: ExhaustionMemory, points: Points, until: int) -> int:
         """Looks at points in order, writes rows; how many series will be used up by the newest."""
         forecasts: list[bytes] = []
         anomalies: list[bytes] = []
@@ -141,29 +146,15 @@ class ExhaustionWatch:
                 series = memory.series[place]
                 identity = memory.alarms[series].id
                 forecasts.append(forecast_row(series, memory.pools[place], at_ms, _foresight(found, place), identity))
-        anomalies += _ended(memory, until)
+        if until >= memory.tells_from:
+            anomalies += _ended(memory, until)
         for table, rows in ((NODE_FORECASTS_TABLE, forecasts), (NODE_ANOMALIES_TABLE, anomalies)):
             if rows:
                 self._sink.write(table, rows)
         return count
 
 
-def _points(columns: Columns, resources: Sequence[Resource]) -> Iterator[tuple[int, Series, tuple[float, float, str]]]:
-    try:
-        starts = [int(start.timestamp()) // BIN_S for start in columns["Start"]]
-        devices = columns.get("Device") or [""] * len(starts)
-        keys = list(zip(starts, columns["Cluster"], columns["Node"], devices, columns["Pool"], strict=True))
-        for resource in resources:
-            for (number, cluster, node, device, pool), low, high in zip(
-                keys, columns[resource.low], columns[resource.high], strict=True
-            ):
-                if low is not None and high is not None:
-                    yield number, Series(cluster, node, resource.metric, device), (float(low), float(high), pool or "")
-    except (LookupError, AttributeError, TypeError, ValueError) as error:
-        raise HistoryUnavailable(f"Log Analytics gave levels in another form: {error!r}") from error
-
-
-def _learn(memory: ExhaustionMemory, number: int, point: dict[Series, tuple[float, float, str]]) -> Foreseen:
+def _learn(memory: ExhaustionMemory, number: int, point: dict[Series, Point]) -> Foreseen:
     memory.admit({series: pool for series, (_, _, pool) in point.items()})
     low: Floats = np.full(len(memory.series), np.nan)
     high = low.copy()
@@ -195,7 +186,7 @@ def _told(
             yield alarm_row(series, alarm, at_ms, Phase.UPDATE, foresight)
     for series, alarm in list(memory.alarms.items()):
         place = memory.places[series]
-        if not memory.states["open"][place]:
+        if not memory.states["open"][place] and memory.states["bin"][place] >= 0:
             del memory.alarms[series]
             yield end_row(series, alarm, at_ms, _level(memory, place))
     yield from _ended(memory, number)
@@ -204,7 +195,7 @@ def _told(
 def _ended(memory: ExhaustionMemory, until: int) -> Iterator[bytes]:
     """Alarms of what was not heard of for hours end."""
     for series, alarm in list(memory.alarms.items()):
-        last = int(memory.states["bin"][memory.places[series]]) + SILENT_POINTS
+        last = max(int(memory.states["bin"][memory.places[series]]), memory.tells_from) + SILENT_POINTS
         if last <= until:
             del memory.alarms[series]
             memory.states["open"][memory.places[series]] = 0
