@@ -73,11 +73,13 @@ def _healthy(figures: Figures, nodes: int, seeds: list[int]) -> None:
         for line in one.drifted:
             print(line, file=sys.stderr)
     days = sum(one.days for one in found)
-    figures.add("fleet_model.healthy.days_drifted", sum(len(one.drifted) for one in found) / days, f"of {days} days")
+    figures.add(
+        "fleet_model.healthy.days_drifted", sum(len(one.drifted) for one in found) / days, f"share of {days} days"
+    )
     for factor in GROWTH:
         share = sum(grown[factor] for _, grown in both) / days
         figures.add(
-            f"fleet_model.grown_{factor:g}.days_drifted", share, f"of {days} days, every feature times {factor:g}"
+            f"fleet_model.grown_{factor:g}.days_drifted", share, f"share of {days} days, every feature times {factor:g}"
         )
     figures.add("fleet_model.healthy.features_drifted", _mean([one.features_drifted for one in found]), "of features")
     figures.add("fleet_model.healthy.features_beyond_0.25", _mean([one.beyond_convention for one in found]), "of them")

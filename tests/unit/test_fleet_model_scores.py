@@ -94,6 +94,24 @@ def test_missing_feature_changes_a_score_little(model, unseen):
     assert np.mean(less >= ALARM) <= np.mean(known >= ALARM) + 0.01
 
 
+def test_missing_features_break_no_relation_of_a_busy_node(model, unseen):
+    busy = 1.2 * unseen.features
+    partly = busy.copy()
+    partly[:, ::3] = np.nan
+
+    assert np.mean(scores(model, unseen, partly) >= ALARM) <= np.mean(scores(model, unseen, busy) >= ALARM)
+
+
+def test_explanation_names_nothing_that_healthy_nodes_show_as_well(model, unseen):
+    features = unseen.features[0].copy()
+    features[ERRORS] = 20.0
+
+    found = model.explain(0, int(unseen.minutes[0]), features)
+
+    assert found[0].feature == "NetworkReceiveErrors"
+    assert all(one.share >= 1.0 for one in found)
+
+
 def test_window_with_too_few_features_has_no_score(model, unseen):
     features = np.full((2, len(FEATURES)), np.nan)
     features[:, :10] = unseen.features[:2, :10]

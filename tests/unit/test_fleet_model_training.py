@@ -137,6 +137,16 @@ def test_one_node_that_is_ill_all_the_time_does_not_hide_others_that_become_so()
     assert np.median(np.maximum(own, relation)[later.nodes != 0, place]) > 1.2
 
 
+def test_what_one_node_does_now_and_then_is_not_taken_for_healthy():
+    rows = fleet_rows(nodes=12)
+    rows.features[np.flatnonzero(rows.nodes == 0)[::25], MEMORY] *= 6.0
+
+    usual, ill = fit(split(fleet_rows(nodes=12)), "m"), fit(split(rows), "m")
+
+    place = usual.features.index("MemoryUtilization")
+    assert ill.longest[0, place] < 1.2 * usual.longest[0, place]
+
+
 def test_calibration_is_monotone_whatever_the_scores():
     for raw in (np.ones(300), np.zeros(300), np.r_[np.zeros(299), 1e9], np.arange(300.0), np.r_[np.nan, 1.0]):
         knots, shares = calibration_of(raw)

@@ -289,6 +289,25 @@ def test_training_because_of_drift_is_not_tried_again_at_once():
     assert app.registry.pointer()[0].attempted_ms == attempted
 
 
+def test_training_in_a_future_that_a_wrong_clock_told_of_is_not_waited_for():
+    app = App(grown_at(NOW))
+    first = app.train(NOW)
+    app.registry.replace(attempted_ms=(NOW + 3 * DAY) * 60_000)
+
+    app.check(NOW + DAY)
+
+    assert app.registry.pointer()[0].model != first.model
+
+
+def test_suspended_model_need_not_be_beaten():
+    app = App(HEALTHY)
+    app.train(NOW)
+    assert not app.train(NOW).promoted
+    app.registry.replace(suspended="too old")
+
+    assert app.upkeep.train(NOW * 60_000 + 1000).promoted
+
+
 def test_old_model_is_replaced_or_suspended():
     app = App(HEALTHY)
     app.train(NOW)

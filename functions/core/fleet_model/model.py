@@ -132,8 +132,8 @@ class FleetModel:
         for place in np.argsort(-np.maximum(own, relation), kind="stable")[:most].tolist():
             of_relation = bool(relation[place] > own[place])
             share = float(max(own[place], relation[place]))
-            if share == 0.0:
-                break
+            if share == 0.0 or (found and share < 1.0):
+                break  # the first is said whatever it is; others that healthy nodes have shown as well explain nothing
             column = int(self.columns[place])
             middle, width = float(others[place]) if of_relation else 0.0, float(widths[int(of_relation), place])
             lower, upper = (

@@ -138,7 +138,7 @@ def calibration_of(raw: Floats) -> Floats:
     knots = np.quantile(raw, _PROBABILITIES)
     highest = max(float(raw.max()), float(knots[-1]))
     ends = np.array([highest, 2.0 * highest + 1.0])
-    x = np.maximum.accumulate(np.concatenate([knots, ends]) + 1e-9 * np.arange(len(knots) + 2))
+    x = np.concatenate([knots, ends]) + 1e-9 * np.arange(len(knots) + 2)
     last = max(1.0 - 0.5 / len(raw), _PROBABILITIES[-1])
     return np.stack([x, np.concatenate([_PROBABILITIES, [last, 1.0]])])
 
