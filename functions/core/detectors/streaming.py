@@ -64,6 +64,7 @@ WARM_UP = 150
 """Points before a side says anything; sides of the daily residual count theirs from the second day on."""
 DECAYS_PER_SCALE = float(np.mean(np.cumsum(1.0 / np.arange(1, FAST))))
 """A scale is so many decays of an exponential tail: the mean of 1 + 1/2 + ... + 1/k over k < FAST."""
+CAUTION = 1.5
 THRESHOLD = 1.2
 """Evidence that makes an alarm. docs/detection.md gives the rate of alarms on healthy series."""
 INCIDENT = 60
@@ -234,9 +235,10 @@ def _surprises(now: Floats, sides: Floats) -> Floats:
 def allowance(now: Floats) -> Floats:
     """Scales that are no surprise in a series' first week.
 
-    The last of N peaks is the highest with a chance of 1/N: the younger a series, the more it takes to be as rare.
+    The last of N peaks is the highest with a chance of 1/N: the younger a series, the more it takes to be as rare. And
+    the fewer peaks there are, the less their scale is known, so it takes CAUTION times that.
     """
-    return np.asarray(np.log(WEEK / np.clip(now[AGE], 1.0, WEEK)) / DECAYS_PER_SCALE, dtype=np.float64)
+    return np.asarray(CAUTION / DECAYS_PER_SCALE * np.log(WEEK / np.clip(now[AGE], 1.0, WEEK)), dtype=np.float64)
 
 
 def discount(now: Floats) -> Floats:
