@@ -345,6 +345,32 @@ def test_an_alarm_of_a_node_that_is_gone_ends() -> None:
     assert watched.anomalies[-1]["Explanation"] == "nothing was told of filesystem / for hours"
 
 
+def test_silence_ends_an_alarm_at_the_same_point_however_late_the_run() -> None:
+    last = FIRST + 3 * DAY + 50
+    quiet = range(last + 1, last + SILENT_POINTS + 6)
+    in_time, late = (watched_leak(root=lambda n: None if n in quiet else LEAK(n)) for _ in range(2))
+
+    for point in range(FIRST + 2 * DAY + 1, last + SILENT_POINTS + 10):
+        in_time.run(point)
+    late.run(last + SILENT_POINTS + 9)
+
+    assert late.anomalies == in_time.anomalies
+    assert [row["State"] for row in late.anomalies][:2] == ["begin", "end"]
+
+
+def test_rows_of_another_time_are_left_out() -> None:
+    class Odd(StoredLevels):
+        def _columns(self, rows: list[tuple[int, Any]], first: str, second: str, **more: str) -> Columns:
+            return super()._columns([(FIRST - 5000, 0.99), *rows, (FIRST + 9 * DAY, 0.99)], first, second, **more)
+
+    watched = Watched(Odd(root=lambda _: 0.4))
+
+    watched.run(FIRST + DAY)
+
+    assert watched.remembered().newest == FIRST + DAY
+    assert watched.anomalies == []
+
+
 def test_series_not_heard_of_for_a_week_are_forgotten() -> None:
     watched = Watched(StoredLevels(root=lambda n: 0.5 if n < FIRST + 10 else None))
     watched.run(FIRST + DAY)
