@@ -128,7 +128,7 @@ class FleetModel:
         others = z - (z - self.mean) @ self.precision / own_precision
         widths = self.longest / np.stack([np.ones(len(z)), np.sqrt(own_precision)])
         median, scale = self.median[pool, minute // 60 % HOURS], self.scale[pool]
-        found = []
+        found: list[Contribution] = []
         for place in np.argsort(-np.maximum(own, relation), kind="stable")[:most].tolist():
             of_relation = bool(relation[place] > own[place])
             share = float(max(own[place], relation[place]))
