@@ -31,25 +31,21 @@ FORGOTTEN_AFTER = 14 * 24 * 60
 _MAGIC = b"DMM\x01"
 _WIDTH = len(METRICS)
 _Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-_SPARE = 4
-"""When there are more nodes than room, there is room for a quarter more."""
 _NEW: _Bytes = new_states(_WIDTH).view(np.uint8)
 _GzipError = cast(type[Exception], isal_zlib.error)
 
 
 class DetectorMemory:
-    """States of the nodes of a partition, each (METRICS) of SERIES: rows of one array."""
+    """States of the nodes of a partition, each (METRICS) of SERIES."""
 
     def __init__(self) -> None:
-        self._rows: _Bytes = np.empty((0, _NEW.size), np.uint8)
-        self._places: dict[NodeKey, int] = {}
-        self._free: list[int] = []
+        self._states: dict[NodeKey, _Bytes] = {}
         self._heard: dict[NodeKey, int] = {}
         self._buffer: _Bytes = np.empty((0, _NEW.size), np.uint8)
         self._is_lent = False
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._states)
 
     def take(self, keys: Sequence[NodeKey]) -> State:
         """Copies of the nodes' states (keys, METRICS), to be changed and kept; new ones for nodes not known.
@@ -57,39 +53,33 @@ class DetectorMemory:
         They are good until states are taken after something was kept: a batch's array is used again by the next.
         """
         if self._is_lent:
-            taken = np.empty((len(keys), _NEW.size), np.uint8)
-        else:
-            if len(self._buffer) < len(keys):
-                self._buffer = np.empty((len(keys), _NEW.size), np.uint8)
-            taken, self._is_lent = self._buffer[: len(keys)], True
-        self._copy(keys, taken)
-        return taken.view(SERIES)
+            return self._copies(keys, np.empty((len(keys), _NEW.size), np.uint8))
+        if len(self._buffer) < len(keys):
+            self._buffer = np.empty((len(keys), _NEW.size), np.uint8)
+        self._is_lent = True
+        return self._copies(keys, self._buffer[: len(keys)])
 
     def keep(self, keys: Sequence[NodeKey], states: State, minutes: Sequence[int]) -> None:
         """Replaces what is known of nodes; `minutes` are the latest ones they were heard of."""
-        for key in keys:
-            if key not in self._places:
-                self._places[key] = self._free.pop() if self._free else len(self._places)
-        if len(self._places) > len(self._rows):
-            more = np.empty((len(self._places) - len(self._rows) + len(self._rows) // _SPARE, _NEW.size), np.uint8)
-            self._rows = np.concatenate([self._rows, more])
-        self._rows[[self._places[key] for key in keys]] = states.view(np.uint8)
+        for key, row in zip(keys, states.view(np.uint8), strict=True):
+            known = self._states.get(key)
+            if known is None:
+                self._states[key] = row.copy()
+            else:
+                known[:] = row
         self._heard.update(zip(keys, minutes, strict=True))
         self._is_lent = False
 
     def forget(self, keys: Iterable[NodeKey]) -> None:
         """Lets go of nodes."""
         for key in keys:
-            place = self._places.pop(key, None)
-            if place is not None:
-                self._free.append(place)
+            self._states.pop(key, None)
             self._heard.pop(key, None)
 
-    def _copy(self, keys: Sequence[NodeKey], into: _Bytes) -> None:
-        places = [self._places.get(key, -1) for key in keys]
-        if len(self._rows):
-            np.take(self._rows, places, axis=0, out=into, mode="clip")
-        into[[row for row, place in enumerate(places) if place < 0]] = _NEW
+    def _copies(self, keys: Sequence[NodeKey], into: _Bytes) -> State:
+        for row, key in enumerate(keys):
+            into[row] = self._states.get(key, _NEW)
+        return into.view(SERIES)
 
     def encode(self) -> bytes:
         """Everything known, but for nodes not heard of for long."""
@@ -97,10 +87,9 @@ class DetectorMemory:
         kept = [key for key, minute in self._heard.items() if newest - minute < FORGOTTEN_AFTER]
         nodes = [[*key, self._heard[key]] for key in kept]
         header = orjson.dumps({"metrics": METRICS, "nodes": nodes})
-        states = np.empty((len(kept), _NEW.size), np.uint8)
-        self._copy(kept, states)
+        states = self._copies(kept, np.empty((len(kept), _NEW.size), np.uint8))
         return _MAGIC + igzip.compress(
-            len(header).to_bytes(4, "little") + header + encode_states(states.view(SERIES)), 1
+            len(header).to_bytes(4, "little") + header + encode_states(states), 1
         )
 
 
