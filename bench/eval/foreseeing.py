@@ -6,6 +6,7 @@ point for each quarter of an hour. What counts is what NodeAnomalies_CL then say
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -15,7 +16,7 @@ import orjson
 from bench.eval.incidents import Incident
 from bench.eval.minute_features import LEVELS, MINUTE_MS
 from functions.adapters.memory import MemoryBlobs, MemoryMaintenanceCalendar, MemoryRowSink
-from functions.core.forecast.exhaustion_watch import FILESYSTEM_LEVELS, NODE_LEVELS, ExhaustionWatch
+from functions.core.forecast.exhaustion_watch import FILESYSTEM_LEVELS, NODE_LEVELS, OPEN_ALARMS, ExhaustionWatch
 from functions.core.forecast.level_history import BIN_S
 from functions.core.forecast.resources import OF_FILESYSTEMS, OF_NODES
 from functions.core.policy.incidents import Phase
@@ -80,6 +81,8 @@ class _Stored:
 
     def query(self, kql: str, since: datetime, until: datetime) -> Columns:
         """The answer to the query of this name."""
+        if kql == OPEN_ALARMS:
+            return defaultdict(tuple)  # asked before anything was told: every column is empty
         resources = {NODE_LEVELS: OF_NODES, FILESYSTEM_LEVELS: OF_FILESYSTEMS}[kql]
         names = ["Start", "Cluster", "Node", "Pool", "Device"]
         names += [name for resource in resources for name in (resource.low, resource.high)]
