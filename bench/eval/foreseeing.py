@@ -26,8 +26,9 @@ from telemetry.layout import Floats
 from telemetry.tables import NODE_ANOMALIES_TABLE
 
 MINUTES = BIN_S * 1000 // MINUTE_MS
-TIMER_AFTER = 3
+TIMER_AFTER = 5
 """Minutes from the end of a point until the timer of functions/bindings/forecast.py fires."""
+_KEPT_MINUTES = 1_440
 _OF_NODES = [resource.metric for resource in OF_NODES]
 _OF_FILESYSTEMS = [resource.metric for resource in OF_FILESYSTEMS]
 
@@ -70,14 +71,11 @@ class _Stored:
         """By the minute it begins with: lowest and highest of each level, (nodes, LEVELS)."""
 
     def keep(self, minute: int, levels: Floats) -> None:
-        """Replaces what is stored by the points of these minutes."""
-        self._points = {
-            minute + first: (
-                np.fmin.reduce(levels[first : first + MINUTES], axis=0),
-                np.fmax.reduce(levels[first : first + MINUTES], axis=0),
-            )
-            for first in range(0, len(levels), MINUTES)
-        }
+        """Stores the points of these minutes, beside those of the day before."""
+        self._points = {begin: point for begin, point in self._points.items() if begin >= minute - _KEPT_MINUTES}
+        for first in range(0, len(levels), MINUTES):
+            of_point = levels[first : first + MINUTES]
+            self._points[minute + first] = np.fmin.reduce(of_point, axis=0), np.fmax.reduce(of_point, axis=0)
 
     def query(self, kql: str, since: datetime, until: datetime) -> Columns:
         """The answer to the query of this name."""

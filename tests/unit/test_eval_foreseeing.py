@@ -1,10 +1,13 @@
 """Predictive alerts of simulated levels: which node, which level, when; silence about the others."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from bench.eval.foreseeing import MINUTES, TIMER_AFTER, Foreseeing
 from bench.eval.minute_features import LEVELS, START_MS, SimulatedNodes
+from functions.core.forecast.exhaustion_watch import GRACE_S
 from local.fleet.fault_spec import parse_faults
 from telemetry.tables import FEATURES
 
@@ -42,6 +45,13 @@ def test_parts_of_a_stretch_tell_what_the_whole_does():
     levels = levels_with(0, 2, 12 * HOURS)
 
     assert told(levels, parts=3) == told(levels)
+
+
+def test_the_forecasts_are_asked_when_the_function_apps_timer_asks_them():
+    binding = (Path(__file__).parents[2] / "functions" / "bindings" / "forecast.py").read_text()
+
+    assert f'schedule="0 {TIMER_AFTER}-59/{MINUTES} * * * *"' in binding
+    assert TIMER_AFTER * 60 >= GRACE_S  # or the newest point would be looked at a quarter of an hour later
 
 
 def test_what_stays_tells_nothing_nor_does_what_is_missing():
