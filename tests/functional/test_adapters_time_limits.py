@@ -7,6 +7,7 @@ import pytest
 
 from functions.adapters.dead_letter_blobs import BlobDeadLetters
 from functions.adapters.maintenance_table import TableMaintenanceCalendar
+from functions.adapters.served_model import ServedModel
 from functions.adapters.table_state import TableStateStore
 from functions.adapters.versioned_blobs import ContainerBlobs
 from functions.bindings import services
@@ -61,6 +62,7 @@ def app_with_everything_at(port, monkeypatch):
         monkeypatch.setattr(kind, "create_table", lambda self: None)
     for kind in (BlobDeadLetters, ContainerBlobs):
         monkeypatch.setattr(kind, "create_container", lambda self: None)
+    monkeypatch.setattr(ServedModel, "__call__", lambda self: None)  # reads in the background, beside what is counted
     monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{port}/msi/token")
     monkeypatch.setenv("IDENTITY_HEADER", "secret")
     return Services(settings_with_everything_at(port))
