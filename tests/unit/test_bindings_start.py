@@ -28,6 +28,7 @@ sys.addaudithook(lambda event, arguments: opened.append(arguments[0]) if event =
 import function_app
 
 assert not opened, opened
+assert "sklearn" not in sys.modules  # seconds and 100 MiB that only a training may take
 assert threading.active_count() == before, threading.enumerate()
 from functions.bindings.services import _services
 
