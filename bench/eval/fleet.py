@@ -18,7 +18,7 @@ from bench.eval.incidents import Incident
 from bench.eval.minute_features import START_MS, SimulatedNodes
 from bench.eval.schedule import DAY, FAULT_KINDS, WITHOUT_METRICS, Plan, labels
 from bench.eval.silence_and_clocks import Heard, hear
-from bench.eval.sources import INCIDENTS, PRODUCT, SOURCES
+from bench.eval.sources import PARTS, SOURCES
 from bench.figures import Figures
 
 GROUPS = 4
@@ -74,9 +74,9 @@ def fleet_result(plan: Plan, results: Sequence[Any]) -> FleetResult:
 def decide(plan: Plan, nodes: Sequence[int], sources: Sequence[str], tell: Tell) -> dict[str, list[Told]]:
     """What each source tells of some nodes, which get their windows minute by minute."""
     simulated = SimulatedNodes(plan.nodes, plan.seed, nodes, plan.faults)
-    needed = dict.fromkeys(INCIDENTS if source == PRODUCT else source for source in sources)
+    needed = dict.fromkeys(part for source in sources for part in PARTS.get(source, (source,)))
     deciding = {source: SOURCES[source](nodes) for source in needed}
-    foreseeing = Foreseeing(nodes) if PRODUCT in sources else None
+    foreseeing = Foreseeing(nodes) if PARTS.keys() & set(sources) else None
     found: dict[str, list[Incident]] = {source: [] for source in needed}
     foreseen: list[Incident] = []
     for part in simulated.chunks(plan.minutes):
@@ -88,8 +88,9 @@ def decide(plan: Plan, nodes: Sequence[int], sources: Sequence[str], tell: Tell)
                 found[name] += source.feed(_FIRST_MINUTE + minute, present, features)
         if foreseeing is not None:
             foreseen += foreseeing.feed(_FIRST_MINUTE + part.first, part.levels)
-    if foreseeing is not None:
-        found[PRODUCT] = [*found[INCIDENTS], *foreseen]
+    for whole, parts in PARTS.items():
+        if whole in sources:
+            found[whole] = [*foreseen, *(one for part in parts for one in found[part])]
     return {source: [_told(one, nodes) for one in found[source]] for source in sources}
 
 

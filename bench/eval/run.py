@@ -21,12 +21,12 @@ from bench.eval.progress import Progress
 from bench.eval.report import Report
 from bench.eval.schedule import FAULT_KINDS, plan
 from bench.eval.series import series_tasks
-from bench.eval.sources import CHOICES, INCIDENTS, PRODUCT
+from bench.eval.sources import CHOICES, FORESEEN, INCIDENTS, PRODUCT
 from bench.figures import Figures
 from bench.forecast.figures import forecast_figures
 
 PARTS = FILES, SERIES, FLEET, FORECASTS = ("files", "series", "fleet", "forecasts")
-BESIDE = (INCIDENTS, "static_thresholds")
+BESIDE = (FORESEEN, INCIDENTS, "static_thresholds")
 """Who decides beside the product, if nothing else is asked for."""
 UNITS = {
     "eval.exhaustion_recall_4h": "of leaks of 4 h and more, told of 4 h ahead",

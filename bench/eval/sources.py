@@ -1,7 +1,8 @@
 """The product's own decision, and the list of all decisions that can be evaluated.
 
-The product tells of incidents, which its watch finds in every minute's windows, and of what its forecasts foresee. They
-are run apart, so that both can be told apart; `PRODUCT` is the two together.
+The product tells of incidents, which its watch finds in every minute's windows, of what its forecasts foresee, and of
+nodes that its fleet model finds unlike their pool. They are run apart, so that they can be told apart; `PRODUCT` is all
+of them together.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bench.eval.incidents import Incident, IncidentSource
 from bench.eval.simple_decisions import AnyAlarm, BandForThreeWindows, StaticThresholds
+from bench.eval.unlike import Outlying
 from functions.core.policy.incidents import Phase, Watched
 from functions.core.watch import Seen, Watch
 from local.fleet.pools import node_name, pool_of
@@ -37,14 +39,21 @@ class Incidents:
 
 
 PRODUCT = "product"
-"""Incidents and predictive alerts."""
+"""Incidents, predictive alerts, outliers."""
+FORESEEN = "incidents_and_forecasts"
+"""The product without its fleet model."""
 INCIDENTS = "incidents"
-"""The product without its forecasts."""
+"""The product without its forecasts, too."""
+OUTLIERS = "outliers"
+"""The product's fleet model alone."""
+PARTS: Mapping[str, tuple[str, ...]] = {PRODUCT: (INCIDENTS, OUTLIERS), FORESEEN: (INCIDENTS,)}
+"""What predictive alerts are added to."""
 SOURCES: Mapping[str, Callable[[Sequence[int]], IncidentSource]] = {
     INCIDENTS: Incidents,
+    OUTLIERS: Outlying,
     "static_thresholds": StaticThresholds,
     "band": BandForThreeWindows,
     "any_alarm": AnyAlarm,
 }
 """Makers of sources for nodes given by their index in the fleet, by the name that figures have."""
-CHOICES = (PRODUCT, *SOURCES)
+CHOICES = (*PARTS, *SOURCES)

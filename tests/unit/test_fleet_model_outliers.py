@@ -48,6 +48,15 @@ class Life:
         return [(node, told.phase) for node, _, told in self.told]
 
 
+@pytest.mark.parametrize("days", [5, 6, 6.4])
+def test_model_that_does_not_know_a_whole_week_scores_and_tells_nothing(days):
+    life = Life(model=fit(split(fleet_rows(NODES, hours=int(24 * days - 1))), "m"))
+    verdicts = life.live(60, ill=[2])
+
+    assert verdicts[2].score > 0.999
+    assert life.told == []
+
+
 def test_node_that_stays_unlike_its_pool_is_told_once_and_ended_once():
     life = Life()
     life.live(20)

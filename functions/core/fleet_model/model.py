@@ -27,6 +27,8 @@ ALARM = 0.999
 FARTHEST = 50.0
 """Deviations are cut here: what is broken is broken, and one number must not bend all relations."""
 HOURS = 24
+WEEKDAYS = "weekdays"
+"""The fact that says how many days of the week a model was trained and calibrated with."""
 _ENOUGH = 0.5
 """Share of the model's features a window must have to be scored."""
 NO_POOL = -1
@@ -141,6 +143,11 @@ class FleetModel:
             )
             found.append(Contribution(self.features[place], float(features[column]), lower, upper, of_relation, share))
         return found
+
+    @property
+    def knows_a_week(self) -> bool:
+        """Whether every day of the week was among its days: calibrated with a weekend, a Monday is alarming."""
+        return bool(self.facts.get(WEEKDAYS, 0) == 7)
 
     @property
     def columns(self) -> Indexes:

@@ -2,7 +2,7 @@
 
 Pure. One `Outliers` per partition; what belongs to a node (`Course`) is a part of its state. An incident begins when
 ten of twelve windows are above the alarm, which single ones are one in a thousand times by chance. What many nodes of
-a pool do at once makes none of them an outlier.
+a pool do at once makes none of them an outlier. A model that does not know a whole week scores and tells nothing.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class Outliers:
             return [_NOTHING] * len(windows)
         places, scores = _scores(model, windows, features)
         shown = [None if np.isnan(score) else score for score in np.round(scores, 5).tolist()]
-        above = (scores >= ALARM).tolist()
+        tells = model is not None and model.knows_a_week
+        above = (scores >= ALARM).tolist() if tells else [False] * len(windows)
         told: dict[int, OutlierTold] = {}
         for index in sorted(range(len(windows)), key=lambda index: windows[index].minute):
             window = windows[index]

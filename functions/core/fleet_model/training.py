@@ -14,7 +14,7 @@ import numpy as np
 from functions.core.fleet_model.drift import reference_of
 from functions.core.fleet_model.features import LEAST_SCALE, to_scale
 from functions.core.fleet_model.history import Rows
-from functions.core.fleet_model.model import FARTHEST, HOURS, FleetModel, Reference
+from functions.core.fleet_model.model import FARTHEST, HOURS, WEEKDAYS, FleetModel, Reference
 from telemetry.layout import Floats, Indexes
 from telemetry.tables import FEATURES
 
@@ -118,7 +118,7 @@ def fit(parts: Split, identity: str, facts: dict[str, Any] | None = None) -> Fle
         np.ones((2, len(columns))),
         np.array([[0.0, 1.0], [0.0, 1.0]]),
         empty,
-        {**(facts or {}), "python": platform.python_version(), "numpy": np.__version__},
+        {**(facts or {}), WEEKDAYS: _weekdays(parts), "python": platform.python_version(), "numpy": np.__version__},
     )
     longest = np.stack([_longest(kind, learnt.nodes) for kind in model.both(z)])
     model = _with(model, longest=longest)
@@ -128,6 +128,12 @@ def fit(parts: Split, identity: str, facts: dict[str, Any] | None = None) -> Fle
     everything = np.concatenate([z, held_out])
     minutes = np.concatenate([learnt.minutes, parts.held_out.minutes])
     return _with(model, reference=reference_of(everything, minutes, model.calibrated(raw)))
+
+
+def _weekdays(parts: Split) -> int:
+    """How many days of the week there are rows of, in half of their hours at least."""
+    hours = np.unique(np.concatenate([parts.learnt.minutes, parts.held_out.minutes]) // 60 % (7 * HOURS))
+    return int(np.count_nonzero(np.bincount(hours // HOURS) >= HOURS // 2))
 
 
 def calibration_of(raw: Floats) -> Floats:
