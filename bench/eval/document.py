@@ -44,8 +44,8 @@ _DETECTORS = {
     "kNN": "_knn",
 }
 _DECIDERS = {
-    "the product: incidents and predictive alerts": "",
-    "without outliers: incidents and predictive alerts": f"_{FORESEEN}",
+    "the product: incidents, predictive alerts, outliers": "",
+    "its incidents and predictive alerts": f"_{FORESEEN}",
     "its incidents alone": f"_{INCIDENTS}",
     "static thresholds": "_static_thresholds",
     "a band of eight deviations": "_band",
