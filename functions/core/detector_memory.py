@@ -88,7 +88,7 @@ class DetectorMemory:
         nodes = [[*key, self._heard[key]] for key in kept]
         header = orjson.dumps({"metrics": METRICS, "nodes": nodes})
         states = self._copies(kept, np.empty((len(kept), _NEW.size), np.uint8))
-        return _MAGIC + igzip.compress(len(header).to_bytes(4, "little") + header + encode_states(states), 1)
+        return _MAGIC + igzip.compress(len(header).to_bytes(4, "little") + header + encode_states(states), 1, mtime=0)
 
 
 def decode_memory(blob: bytes) -> DetectorMemory:

@@ -111,7 +111,7 @@ def encode_node(node: Node, table: WindowTable) -> bytes:
     )
     parts = [len(header).to_bytes(4, "little"), header, node.last.tobytes()]
     parts += [table.dump(node.windows[minute]) for minute in minutes]
-    return MAGIC + igzip.compress(b"".join(parts), 1)
+    return MAGIC + igzip.compress(b"".join(parts), 1, mtime=0)
 
 
 class _Columns(NamedTuple):

@@ -52,7 +52,7 @@ def test_tables_hold_the_figures_of_every_seed():
     assert "| this product | 0.751, 0.5 | ,  | ,  |" in lines
     assert "| kNN | 0.6,  | ,  | ,  |" in lines
     assert "| event-F1 | 0.5,  |" in lines
-    assert "| the product: incidents and predictive alerts | 0.96 |  |  | 0.11 |" in lines
+    assert "| the product: incidents, predictive alerts, outliers | 0.96 |  |  | 0.11 |" in lines
     assert "| a band of eight deviations |  |  |  | 91.2 |" in lines
     assert "| leaks foreseen 4 h ahead | 0.97 |" in lines
 

@@ -22,7 +22,7 @@ class ForecastStateUnreadable(ValueError):
 def seal(magic: bytes, header: Any, body: bytes) -> bytes:
     """Header and body as bytes; the magic is four bytes long."""
     text = orjson.dumps(header)
-    return magic + igzip.compress(len(text).to_bytes(4, "little") + text + body, 1)
+    return magic + igzip.compress(len(text).to_bytes(4, "little") + text + body, 1, mtime=0)
 
 
 def unseal(magic: bytes, blob: bytes) -> tuple[Any, bytes]:
