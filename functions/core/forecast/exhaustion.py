@@ -65,8 +65,8 @@ QUIET_POINTS = 24
 """An episode ends with so many points in a row that foresee nothing."""
 _BLOCK = 512
 """Series looked at together: what is reckoned with takes some 30 kB each."""
-_MOMENTS = (4, 3, 2, 1, 0)
-"""Quarters of an age ago."""
+_QUARTERS_AGO = {age: [-1 - age // 4 * ago for ago in (4, 3, 2, 1, 0)] for age in (*BIN_AGES, *HOUR_AGES)}
+"""Age -> the places of its five moments, from its beginning to now."""
 
 
 class Foreseen(NamedTuple):
@@ -155,7 +155,7 @@ def _foresee(states: States, time: int, limit: Floats) -> tuple[_Outlook, Floats
     remaining = np.maximum(limit - level, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         outlooks = [_carried_on(_growths(time, points, peaks, troughs), remaining)]
-        outlooks += [_faster_than_ever(age, points, peaks, remaining) for age in BIN_AGES]
+        outlooks += _faster_than_ever(points, peaks, remaining)
         outlooks += _climbing(troughs, remaining)
     all_of = _Outlook(*(np.concatenate(parts) for parts in zip(*outlooks, strict=True)))
     holds, series = np.isfinite(all_of.seconds), np.arange(len(states))
@@ -175,7 +175,7 @@ def _growths(time: int, points: Floats, peaks: Floats, troughs: Floats) -> _Grow
     highest = np.fmax.accumulate(np.fmax(points, records[:, [before_points]]), axis=1)
     for age in BIN_AGES:
         quarter = age // 4
-        levels.append(highest[:, [-1 - quarter * ago for ago in _MOMENTS]].T)
+        levels.append(highest[:, _QUARTERS_AGO[age]].T)
         between.append([quarter / BINS_PER_HOUR] * 4)
         before.append(known[:, before_points])
     into_hour = (time % 3600 // (3600 // BINS_PER_HOUR) + 1) / BINS_PER_HOUR
@@ -183,7 +183,7 @@ def _growths(time: int, points: Floats, peaks: Floats, troughs: Floats) -> _Grow
         envelope = records if width == 1 else np.fmax.accumulate(_lowest_of(troughs, width), axis=1)
         for age in ages:
             quarter = age // 4
-            levels.append(envelope[:, [-1 - quarter * ago for ago in _MOMENTS]].T)
+            levels.append(envelope[:, _QUARTERS_AGO[age]].T)
             between.append([quarter, quarter, quarter, quarter - 1 + into_hour])
             before.append(known[:, -age - width])
     return _Growths(np.array(levels), np.array(between), np.array(before))
@@ -194,9 +194,10 @@ def _lowest_of(troughs: Floats, width: int) -> Floats:
 
     The last hour is not over: it is added to those before it, or its troughs would seem higher for being fewer.
     """
-    lowest = np.full_like(troughs, np.nan)
-    windows = np.lib.stride_tricks.sliding_window_view(troughs, width, axis=1)
-    lowest[:, width - 1 :] = np.fmin.reduce(windows, axis=2)
+    lowest = troughs.copy()
+    for back in range(1, width):
+        lowest[:, back:] = np.fmin(lowest[:, back:], troughs[:, :-back])
+    lowest[:, : width - 1] = np.nan
     lowest[:, -1] = np.fmin(lowest[:, -1], lowest[:, -2])
     return lowest
 
@@ -222,28 +223,32 @@ def _carried_on(growths: _Growths, remaining: Floats) -> _Outlook:
     return _outlook(holds, seconds, base, age * HOUR)
 
 
-def _faster_than_ever(age: int, points: Floats, peaks: Floats, remaining: Floats) -> _Outlook:
-    """What comes of growth at a speed that the series never had, which may begin below its highest level."""
-    span, quarter = age // BINS_PER_HOUR, age // 4
-    before = peaks[:, : -1 - span]
-    fastest = np.fmax.reduce(before[:, span + 1 :] - before[:, : -1 - span], axis=1)
-    start = np.fmax(points[:, -1 - age], before[:, -1])
-    quarters = np.diff(points[:, [-1 - quarter * ago for ago in _MOMENTS]], axis=1)
-    candidates = (
-        (points[:, -1] - start >= np.maximum(FASTER * fastest, FASTER_LEAST))
-        & (quarters.min(axis=1) >= FASTER_STEADY / 4 * quarters.sum(axis=1))
-        & (np.count_nonzero(~np.isnan(before), axis=1) >= KNOWN_HOURS)
-    )
-    base = np.full(len(points), np.nan)
-    base[candidates] = np.fmax(start[candidates], _quantile(before[candidates], USUAL))
-    growth = points[:, -1] - base
-    seconds = remaining / growth * span * HOUR
-    holds = (growth >= FASTER_LEAST) & (seconds <= min(FASTER_HORIZON, FASTER_REACH * span * HOUR))
-    return _outlook(holds[None], seconds[None], base[None], np.array([[span * HOUR]]))
+def _faster_than_ever(points: Floats, peaks: Floats, remaining: Floats) -> Iterator[_Outlook]:
+    """What comes of growth at a speed that the series never had, which may begin below its highest level.
+
+    Nothing where no series has such growth, which is nearly always.
+    """
+    for age in BIN_AGES:
+        span = age // BINS_PER_HOUR
+        before = peaks[:, : -1 - span]
+        fastest = np.fmax.reduce(before[:, span + 1 :] - before[:, : -1 - span], axis=1)
+        start = np.fmax(points[:, -1 - age], before[:, -1])
+        candidates = points[:, -1] - start >= np.maximum(FASTER * fastest, FASTER_LEAST)
+        if not candidates.any():
+            continue
+        quarters = np.diff(points[:, _QUARTERS_AGO[age]], axis=1)
+        candidates &= quarters.min(axis=1) >= FASTER_STEADY / 4 * quarters.sum(axis=1)
+        candidates &= np.count_nonzero(~np.isnan(before), axis=1) >= KNOWN_HOURS
+        base = np.full(len(points), np.nan)
+        base[candidates] = np.fmax(start[candidates], _quantile(before[candidates], USUAL))
+        growth = points[:, -1] - base
+        seconds = remaining / growth * span * HOUR
+        holds = (growth >= FASTER_LEAST) & (seconds <= min(FASTER_HORIZON, FASTER_REACH * span * HOUR))
+        yield _outlook(holds[None], seconds[None], base[None], np.array([[span * HOUR]]))
 
 
 def _climbing(troughs: Floats, remaining: Floats) -> Iterator[_Outlook]:
-    """What comes of lowest levels that climb for some hours as they never did.
+    """What comes of lowest levels that climb for some hours as they never did; nothing where none do.
 
     The last hour is not over and may yet fall: what it adds is compared with an hour less of the past.
     """
@@ -255,11 +260,10 @@ def _climbing(troughs: Floats, remaining: Floats) -> Iterator[_Outlook]:
             continue
         base, before = troughs[:, -1 - span], troughs[:, : -1 - span]
         mean, ever = (troughs[:, -1] - base) / span, np.fmax.reduce(shorter[:, :-span], axis=1)
-        holds = (
-            (slowest[:, -1] >= np.maximum(CLIMB_FASTER * ever, CLIMB_STEADY * mean))
-            & (mean * span >= CLIMB_LEAST)
-            & (np.count_nonzero(~np.isnan(before), axis=1) >= KNOWN_HOURS)
-        )
+        holds = (slowest[:, -1] >= np.maximum(CLIMB_FASTER * ever, CLIMB_STEADY * mean)) & (mean * span >= CLIMB_LEAST)
+        if not holds.any():
+            continue
+        holds &= np.count_nonzero(~np.isnan(before), axis=1) >= KNOWN_HOURS
         seconds = remaining / mean * HOUR
         holds &= seconds <= min(CLIMB_HORIZON, CLIMB_REACH * span * HOUR)
         holds[holds] = troughs[holds, -1] >= _quantile(before[holds], CLIMB_USUAL)
