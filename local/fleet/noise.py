@@ -39,10 +39,15 @@ class Noise:
         self._seed = seed
         self._nodes = np.asarray(nodes, dtype=np.uint64) * np.uint64(_GOLDEN)
         self._keys_of: dict[str, _Words] = {}
+        self._constants: dict[str, Floats] = {}
+        self._octave_keys: dict[tuple[str, ...], _Words] = {}
 
     def constant(self, stream: str, low: float = 0.0, high: float = 1.0) -> Floats:
         """One uniform number of [low, high) per node, shape (nodes, 1): a trait that never changes."""
-        return low + (high - low) * _uniform(self._keys(stream))[:, None]
+        share = self._constants.get(stream)
+        if share is None:
+            share = self._constants[stream] = _uniform(self._keys(stream))[:, None]
+        return low + (high - low) * share
 
     def uniform(self, stream: str, index: Integers) -> Floats:
         """A uniform number of [0, 1) for each index (a slot, a cycle, a millisecond) of each node."""
@@ -57,7 +62,7 @@ class Noise:
 
         Each is continuous in time, has variance 1 everywhere and forgets within about one period.
         """
-        keys = np.stack([[self._keys(f"{stream}/{period:g}") for stream in streams] for period in PERIODS])
+        keys = self._keys_of_octaves(tuple(streams))
         position = seconds / np.array(PERIODS)[:, None, None, None]
         left = np.floor(position)
         part = position - left
@@ -71,6 +76,14 @@ class Noise:
         keys = self._keys_of.get(stream)
         if keys is None:
             keys = self._keys_of[stream] = _mix(self._nodes + np.uint64(_stream_key(self._seed, stream)))
+        return keys
+
+    def _keys_of_octaves(self, streams: tuple[str, ...]) -> _Words:
+        """(len(PERIODS), streams, nodes)."""
+        keys = self._octave_keys.get(streams)
+        if keys is None:
+            found = [[self._keys(f"{stream}/{period:g}") for stream in streams] for period in PERIODS]
+            keys = self._octave_keys[streams] = np.array(found)
         return keys
 
 

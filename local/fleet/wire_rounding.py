@@ -39,6 +39,8 @@ def round_array(metric: Metric, values: Floats) -> list[Any]:
 
 def _four_significant_digits(values: Floats) -> Floats:
     large = values >= 1000.0
+    if not large.any():
+        return values
     whole = np.where(large, np.rint(values), 1000.0)
     unit = 10.0 ** (np.floor(np.log10(whole)) - 3.0)
     return np.where(large, np.rint(whole / unit) * unit, values)
