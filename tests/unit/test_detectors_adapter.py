@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -94,19 +95,20 @@ def test_times_without_a_zone_are_utc_and_zones_make_no_difference():
     assert fed(Detector(), values(), [time.astimezone(zone) for time in times]) == expected
 
 
-@pytest.mark.parametrize("at", [0, 1, 7, 151, 350, 699])
-def test_half_way_a_state_goes_on_exactly_where_it_was(at):
-    whole, before, after = Detector(), Detector(), Detector()
+def test_half_way_a_state_goes_on_exactly_where_it_was():
+    whole, handed_on = Detector(), Detector()
     x = spoilt(math.nan, every=17)
 
     expected = fed(whole, x)
-    found = fed(before, x[:at])
-    after.set_state(before.get_state())
-    found += fed(after, x[at:], [START + place * MINUTE for place in range(at, POINTS)])
+    found = []
+    for begin, end in pairwise([0, 0, 1, 7, 151, 350, 699, POINTS]):
+        before, handed_on = handed_on, Detector()
+        handed_on.set_state(before.get_state())
+        found += fed(handed_on, x[begin:end], [START + place * MINUTE for place in range(begin, end)])
+        assert handed_on.states_unreadable == 0
 
     assert found == expected
-    assert after.get_state() == whole.get_state()
-    assert after.states_unreadable == 0
+    assert handed_on.get_state() == whole.get_state()
 
 
 def broken_states():
