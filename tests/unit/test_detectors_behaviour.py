@@ -138,53 +138,56 @@ def gap():
     return Shape(changed(x, points(18), 12, 8.0))
 
 
-BUMP = changed(office_hours(8), points(7), 10, 8.0)
-SHAPES = {
-    "first day": Shape(changed(level(2, 1), 100, 1, 1e6)),
-    "ramp": Shape(changed(level(7, 3), points(5), 40, np.linspace(4, 40, 40)[:, None])),
-    "shift up": Shape(changed(level(14, 4, 20), points(7), points(7), 6.0)),
-    "shift down": Shape(changed(level(14, 4, 20), points(7), points(7), -6.0)),
-    "every day": Shape(
-        sum((changed(np.zeros((points(14), 1)), points(d), 12, 8.0) for d in range(6, 13)), level(14, 5))
-    ),
-    "hour-long": Shape(changed(level(8, 6), points(7), 36, 8.0)),
-    "two spikes": Shape(changed(changed(level(7, 14), points(5), 1, 2.0), points(5) + 30, 20, 25.0)),
-    "comes back": Shape(changed(changed(level(16, 15), points(6), 20, 7.0), points(6) + REST + 100, 20, 7.0)),
-    "comes back soon": Shape(changed(changed(level(9, 15), points(6), 20, 7.0), points(6) + REST // 2, 20, 7.0)),
-    "week": Shape(office_hours(28)),
-    "busy sunday": Shape(changed(office_hours(28), points(27), points(1), 4 * humps(points(1)))),
-    "idle wednesday": Shape(changed(office_hours(28), points(23), points(1), -4 * humps(points(1)))),
-    "clock change": Shape(np.concatenate([office_hours(14), office_hours(28, shift_hours=1.0)[points(14) :]])),
-    "nightly": Shape(nightly(16, 8, 14)),
-    "resets": Shape(resets(level(21, 9, 50), (7, 9, 11, 13, 15, 17, 19))),
-    "counter": Shape(counter(5.5, 60.0), 60.0),
-    "saw-tooth": Shape(changed(saw_tooth(21, 16), points(20), 20, 12.0)),
-    "bursts": Shape(changed(bursts(21, 17), points(20), 60, 40.0)),
-    "counts": Shape(changed(counts(21, 18, 5.0), points(20), 12, 25.0)),
-    "sparse": Shape(changed(counts(21, 19, 3.0, 0.03), points(20), 12, 20.0)),
-    "sparse, hourly": Shape(counts(100, 21, 4.0, 0.03, 3_600.0), 3_600.0),
-    "constant": Shape(changed(np.full((points(3), SERIES), 7.0), points(2), 1, 3.0)),
-    "trend up": Shape(trend(0.002)),
-    "trend down": Shape(trend(-0.002)),
-    "rounding": Shape(rounding()),
-    "gap": gap(),
-    "irregular": irregular(),
-    "hourly": Shape(changed(office_hours(120, 20, 3_600.0), points(100.4, 3_600.0), 3, 8.0), 3_600.0),
-    "bump": Shape(BUMP),
-    "bump, in Kelvin": Shape(BUMP + 273.15),
-    **{f"bump times {factor:g}": Shape(BUMP * factor) for factor in FACTORS},
-}
+def made_shapes():
+    """Series and what is done to them, by name."""
+    bump = changed(office_hours(8), points(7), 10, 8.0)
+    return {
+        "first day": Shape(changed(level(2, 1), 100, 1, 1e6)),
+        "ramp": Shape(changed(level(7, 3), points(5), 40, np.linspace(4, 40, 40)[:, None])),
+        "shift up": Shape(changed(level(14, 4, 20), points(7), points(7), 6.0)),
+        "shift down": Shape(changed(level(14, 4, 20), points(7), points(7), -6.0)),
+        "every day": Shape(
+            sum((changed(np.zeros((points(14), 1)), points(d), 12, 8.0) for d in range(6, 13)), level(14, 5))
+        ),
+        "hour-long": Shape(changed(level(8, 6), points(7), 36, 8.0)),
+        "two spikes": Shape(changed(changed(level(7, 14), points(5), 1, 2.0), points(5) + 30, 20, 25.0)),
+        "comes back": Shape(changed(changed(level(16, 15), points(6), 20, 7.0), points(6) + REST + 100, 20, 7.0)),
+        "comes back soon": Shape(changed(changed(level(9, 15), points(6), 20, 7.0), points(6) + REST // 2, 20, 7.0)),
+        "week": Shape(office_hours(28)),
+        "busy sunday": Shape(changed(office_hours(28), points(27), points(1), 4 * humps(points(1)))),
+        "idle wednesday": Shape(changed(office_hours(28), points(23), points(1), -4 * humps(points(1)))),
+        "clock change": Shape(np.concatenate([office_hours(14), office_hours(28, shift_hours=1.0)[points(14) :]])),
+        "nightly": Shape(nightly(16, 8, 14)),
+        "resets": Shape(resets(level(21, 9, 50), (7, 9, 11, 13, 15, 17, 19))),
+        "counter": Shape(counter(5.5, 60.0), 60.0),
+        "saw-tooth": Shape(changed(saw_tooth(21, 16), points(20), 20, 12.0)),
+        "bursts": Shape(changed(bursts(21, 17), points(20), 60, 40.0)),
+        "counts": Shape(changed(counts(21, 18, 5.0), points(20), 12, 25.0)),
+        "sparse": Shape(changed(counts(21, 19, 3.0, 0.03), points(20), 12, 20.0)),
+        "sparse, hourly": Shape(counts(100, 21, 4.0, 0.03, 3_600.0), 3_600.0),
+        "constant": Shape(changed(np.full((points(3), SERIES), 7.0), points(2), 1, 3.0)),
+        "trend up": Shape(trend(0.002)),
+        "trend down": Shape(trend(-0.002)),
+        "rounding": Shape(rounding()),
+        "gap": gap(),
+        "irregular": irregular(),
+        "hourly": Shape(changed(office_hours(120, 20, 3_600.0), points(100.4, 3_600.0), 3, 8.0), 3_600.0),
+        "bump": Shape(bump),
+        "bump, in Kelvin": Shape(bump + 273.15),
+        **{f"bump times {factor:g}": Shape(bump * factor) for factor in FACTORS},
+    }
 
 
 @pytest.fixture(scope="module")
 def judged():
     """What the detectors said, by shape."""
-    longest = max(len(shape.x) for shape in SHAPES.values())
+    shapes = made_shapes()
+    longest = max(len(shape.x) for shape in shapes.values())
     x = np.concatenate(
-        [np.pad(one.x, ((0, longest - len(one.x)), (0, 0)), constant_values=np.nan) for one in SHAPES.values()], axis=1
+        [np.pad(one.x, ((0, longest - len(one.x)), (0, 0)), constant_values=np.nan) for one in shapes.values()], axis=1
     )
     time = np.empty_like(x)
-    for place, shape in enumerate(SHAPES.values()):
+    for place, shape in enumerate(shapes.values()):
         own = shape.step * np.arange(longest) if shape.time is None else np.resize(shape.time, longest)
         time[:, place * SERIES : (place + 1) * SERIES] = MONDAY + own[:, None]
     states = new_states(x.shape[1])
@@ -192,7 +195,7 @@ def judged():
     whole = [np.array([getattr(one, name) for one in found]) for name in Judged._fields]
     return {
         name: Judged(*(one[: len(shape.x), place * SERIES : (place + 1) * SERIES] for one in whole))
-        for place, (name, shape) in enumerate(SHAPES.items())
+        for place, (name, shape) in enumerate(shapes.items())
     }
 
 

@@ -1,5 +1,7 @@
 """The fleet model within ingest and sweep: scores in rows, incidents in the node's state, nothing lost by failures."""
 
+from functools import cache
+
 import numpy as np
 import orjson
 import pytest
@@ -18,16 +20,21 @@ from tests.builders import envelope
 from tests.fleet_rows import fleet_rows
 
 POOL = ("aks-test", "user")
-MODEL = fit(split(fleet_rows(hours=7 * 24, pools=(POOL,))), "m")
 START = 29_832_480 + 8 * 1440
 ROWS = fleet_rows(hours=2, step=1, start=START, pools=(POOL,))
 USUAL = ROWS.features.reshape(-1, 8, len(FEATURES))[:, 2]
 MEMORY, PROCESSES = FEATURES.index("MemoryUtilization"), FEATURES.index("Processes")
 
 
+@cache
+def trained():
+    """Not made while tests are collected: training takes a second's imports."""
+    return fit(split(fleet_rows(hours=7 * 24, pools=(POOL,))), "m")
+
+
 class Chain:
-    def __init__(self, model=MODEL):
-        self.store, self.sink, self.model = MemoryStateStore(), MemoryRowSink(), model
+    def __init__(self):
+        self.store, self.sink, self.model = MemoryStateStore(), MemoryRowSink(), trained()
         self.seq = 0
         self.restart()
 

@@ -1,5 +1,7 @@
 """A node that stays unlike its pool is one incident; what is short, shared by the pool, or old news is none."""
 
+from functools import cache
+
 import numpy as np
 import orjson
 import pytest
@@ -10,23 +12,32 @@ from functions.core.node import new_node
 from functions.core.policy.incidents import Phase
 from functions.core.policy.maintenance import MaintenanceWindow
 from functions.core.rows import outlier_row
+from telemetry.tables import FEATURES
 from tests.fleet_rows import MEMORY, POOL, START, fleet_rows
 
 NODES = 8
-MODEL = fit(split(fleet_rows(NODES, hours=7 * 24)), "m")
 LATER = START + 8 * 1440
+
+
+@cache
+def trained(hours=7 * 24):
+    """Not made while tests are collected: training takes a second's imports."""
+    return fit(split(fleet_rows(NODES, hours=hours)), "m")
+
+
+@cache
+def later_rows():
+    return fleet_rows(NODES, hours=30, step=1, start=LATER).features.reshape(-1, NODES, len(FEATURES))
 
 
 class Life:
     """The nodes of a pool, judged minute by minute."""
 
-    def __init__(self, model=MODEL, pool=POOL[1]):
-        self.outliers, self.model, self.pool = Outliers(), model, pool
+    def __init__(self, model=None, pool=POOL[1]):
+        self.outliers, self.model, self.pool = Outliers(), model or trained(), pool
         self.courses = [Course() for _ in range(NODES)]
         self.minute = LATER
-        self.rows = fleet_rows(NODES, hours=30, step=1, start=LATER).features.reshape(
-            -1, NODES, len(MODEL.features) + 1
-        )
+        self.rows = later_rows()
         self.told = []
         """(node, minute since LATER, told)"""
 
@@ -50,7 +61,7 @@ class Life:
 
 @pytest.mark.parametrize("days", [5, 6, 6.4])
 def test_model_that_does_not_know_a_whole_week_scores_and_tells_nothing(days):
-    life = Life(model=fit(split(fleet_rows(NODES, hours=int(24 * days - 1))), "m"))
+    life = Life(trained(int(24 * days - 1)))
     verdicts = life.live(60, ill=[2])
 
     assert verdicts[2].score > 0.999
@@ -132,7 +143,7 @@ def test_late_window_is_scored_and_decides_nothing():
     life.live(20)
     before = [course.to_document() for course in life.courses]
     life.minute -= 10
-    verdicts = life.outliers.judge(MODEL, life.windows(), 5 * life.rows[3])
+    verdicts = life.outliers.judge(life.model, life.windows(), 5 * life.rows[3])
 
     assert all(one.score is not None and one.told is None for one in verdicts)
     assert [course.to_document() for course in life.courses] == before
@@ -144,7 +155,7 @@ def test_several_windows_of_a_node_in_one_batch_count_in_their_order():
     features[:, MEMORY] *= 3.0
     windows = [Scored(("c", "n2"), POOL[1], LATER + minute, course) for minute in range(12)]
 
-    verdicts = life.outliers.judge(MODEL, windows[::-1], features[::-1])
+    verdicts = life.outliers.judge(life.model, windows[::-1], features[::-1])
 
     begun = [one for one in verdicts if one.told is not None]
     assert len(begun) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -244,19 +245,18 @@ _NASTY = st.one_of(
 )
 
 
-def _growing() -> States:
+@cache
+def growing() -> States:
+    """Of two series that leak."""
     states = new_levels(2)
     run(np.repeat(one(leak(30, 2.0), 2.5), 2, axis=1), states=states)
     return states
 
 
-_GROWING = _growing()
-
-
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(_NASTY, _NASTY, st.sampled_from([0, 1, 1, 1, 1, 3, 700, -5])), min_size=1, max_size=60))
 def test_no_input_makes_an_exception_a_warning_or_a_number_out_of_range(points: list[tuple[float, float, int]]) -> None:
-    states = _GROWING.copy()
+    states = growing().copy()
     time = START + 2.5 * 86_400
 
     with warnings.catch_warnings():
