@@ -262,7 +262,7 @@ class Partition:
         return worker["ingest"]
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(story=stories, sizes=st.lists(st.integers(1, 7), min_size=1, max_size=3))
 def test_every_envelope_is_stored_once_or_a_duplicate_or_a_dead_letter(story, sizes):
     partition = Partition()
