@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Bytecode is kept, whatever the machine says: tests start hundreds of processes, and each would compile everything anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-JOBS ?= 4
+JOBS ?= 3
 ARGS ?=
 NODES ?= 1000
 MINUTES ?= 5
@@ -22,7 +22,7 @@ DATA ?=
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "  variables: PYTHON=/path (setup)  ARGS='...' (run, bench, bench-agent, eval, oracle, soak)  JOBS=4 (unit tests)  NODES MINUTES (soak)  SEED (eval, oracle)  DATA (eval)"
+	@echo "  variables: PYTHON=/path (setup)  ARGS='...' (run, bench, bench-agent, eval, oracle, soak)  JOBS=3 (unit and e2e tests)  NODES MINUTES (soak)  SEED (eval, oracle)  DATA (eval)"
 	@echo "  of the image: IMAGE=devops-monitor/agent:VERSION  ENGINE=docker|podman|buildah  BUILD_BASE  RUNTIME_BASE  EXTRA_REQUIREMENTS='name==1.2'"
 
 setup: ## make .venv and node_modules; quick where they are up to date
@@ -37,7 +37,7 @@ test-unit: setup ## unit, conformance and static tests
 	$(PYTEST) -n $(JOBS) --dist worksteal tests/conformance tests/static tests/unit
 
 test-functional: setup ## tests of single programs as processes
-	$(PYTEST) -n 2 --dist loadfile tests/functional
+	$(PYTEST) -n 3 --dist loadfile tests/functional
 
 test-e2e: setup ## tests of the whole local stack
 	$(PYTEST) -n $(JOBS) --dist loadfile tests/e2e
