@@ -71,6 +71,12 @@ def level(days, seed, mean=10.0, step=STEP):
     return mean + noise(points(days, step), seed)
 
 
+def spikes(x, every):
+    x = x.copy()
+    x[::every] += 8.0
+    return x
+
+
 def resets(x, days):
     x = x.copy()
     for day in days:
@@ -150,6 +156,7 @@ def made_shapes():
             sum((changed(np.zeros((points(14), 1)), points(d), 12, 8.0) for d in range(6, 13)), level(14, 5))
         ),
         "hour-long": Shape(changed(level(8, 6), points(7), 36, 8.0)),
+        "restless": Shape(changed(spikes(level(7, 22), 50), points(5), 45, 1.2 * noise(45, 23, 0.0, 1.0))),
         "two spikes": Shape(changed(changed(level(7, 14), points(5), 1, 2.0), points(5) + 30, 20, 25.0)),
         "comes back": Shape(changed(changed(level(16, 15), points(6), 20, 7.0), points(6) + REST + 100, 20, 7.0)),
         "comes back soon": Shape(changed(changed(level(9, 15), points(6), 20, 7.0), points(6) + REST // 2, 20, 7.0)),
@@ -258,6 +265,16 @@ def test_an_anomaly_keeps_its_score_as_long_as_it_lasts_and_not_longer(judged):
     end = points(7) + 36
     assert score[end + 20 : end + 60].mean() < 0.4
     assert np.median(score[end + 60 :]) < 0.2
+
+
+def test_restlessness_is_in_the_score_although_no_peak_of_it_is_new(judged):
+    evidence, _, score = judged["restless"]
+
+    begin = points(5)
+    restless, calm = slice(begin + 20, begin + 45), slice(begin - 200, begin)
+    assert np.median(evidence[restless]) == 0.0
+    assert np.median(score[restless]) > 2.5 * np.median(score[calm])
+    assert np.median(score[begin + 120 :]) < 0.2
 
 
 def test_a_weak_alarm_does_not_hide_what_is_far_stronger(judged):

@@ -73,7 +73,7 @@ def test_states_of_another_number_of_series_are_unreadable_and_the_error_says_wh
 def test_states_of_another_version_are_unreadable_and_the_error_names_both():
     blob = encode_states(new_states(1))
 
-    with pytest.raises(DetectorStateUnreadable, match=r"DMD\\xff.*DMD\\x02"):
+    with pytest.raises(DetectorStateUnreadable, match=r"DMD\\xff.*DMD\\x03"):
         decode_states(blob[:3] + b"\xff" + blob[4:], 1)
 
 

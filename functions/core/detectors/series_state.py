@@ -53,9 +53,9 @@ NEWS, STRONGEST = 19, 20
 """Evidence there was in recent blocks, on average; at most since the incident began."""
 BEFORE, LEARNT = 21, 22
 """The value two points ago; the last value as it was learnt, see `learnable` in `streaming.py`."""
-OFF = 23
-"""How far values usually are from the level."""
-PEAK = slice(24, 24 + SIDES)
+OFF, RESTLESS = 23, 24
+"""How far values usually are from the level; what the activity usually is."""
+PEAK = slice(25, 25 + SIDES)
 """Highest of the block that runs, per side; -inf: nothing yet."""
 CHANGING = slice(0, PEAK.stop)
 """What a point changes; the rest changes with a block."""
@@ -81,7 +81,7 @@ SERIES = np.dtype(
         ("profile", "<f4", HOURS),
         ("spread", "<u2", HOURS),
         ("week", "<i1", (WEEKDAYS, PARTS)),
-        ("week_unit", "<f4"),
+        ("week_unit", "<u1"),
         ("held", "<f4", SIDES),
         ("below_fast", "<f2", (SIDES, FAST - 1)),
         ("below_slow", "<f2", (SIDES, SLOW - 1)),
@@ -89,12 +89,15 @@ SERIES = np.dtype(
         ("held_blocks", "<u1", SIDES),
         ("calm", "<u2"),
         ("block_points", "<u1"),
-        ("reserved", "<u1", 1),
     ]
 )
-"""Everything of one series. `spread` is the upper half of a float's bits, see `upper_half`; `calm` a bit per side."""
+"""Everything of one series.
 
-VERSION = 2
+`spread` is the upper half of a float's bits, see `upper_half`; `calm` a bit per side; `week_unit` a power of two, see
+`weekly_pattern.py`.
+"""
+
+VERSION = 3
 _MAGIC = b"DMD" + bytes([VERSION])
 _HEADER_BYTES = len(_MAGIC) + 4
 

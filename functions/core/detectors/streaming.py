@@ -8,7 +8,8 @@ The evidence against a point is the sum over sides of how far it is beyond those
 view decides alone. Two sets of peaks are kept. The fast one learns a peak at once and raises the alarm, so that an
 anomaly is told once. The slow one does not learn from what is unusual until it has come three times or has stayed: by
 it something very strange that returns after a long rest is told again, and it gives the score, which therefore lasts
-as long as the anomaly; how far a point is from the last hours and from what is usual at its time is in the score too.
+as long as the anomaly; how far a point is from the last hours and from what is usual at its time, and how restless the
+series is, are in the score too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from functions.core.detectors.daily_profile import DAY, WEEK, enter_hours, residual
+from functions.core.detectors.daily_profile import DAY, ROUNDING, WEEK, enter_hours, residual
 from functions.core.detectors.series_state import (
     ACTIVITY,
     AGE,
@@ -38,6 +39,7 @@ from functions.core.detectors.series_state import (
     PEAK,
     QUIET,
     RESIDUAL,
+    RESTLESS,
     SCALE,
     SIDES,
     SMOOTH,
@@ -47,7 +49,7 @@ from functions.core.detectors.series_state import (
     VALUE,
     State,
 )
-from functions.core.detectors.tails import FLOOR, Flags, fast_tails, slow_tails
+from functions.core.detectors.tails import Flags, fast_tails, slow_tails
 from telemetry.layout import Floats
 
 SPANS = np.array([5.0, 20.0, 80.0])
@@ -83,10 +85,10 @@ STRANGE, REST = 4.0, 1_500
 
 More than four sides have to agree. The points are a day of minutes and an hour: what comes every night is told once.
 """
-OFF_WEIGHT = 0.002
-OFF_REACH = 3.0
-"""A point moves the usual distance from the level as if it were no further off than so many times that."""
-HALF = 6.0
+USUAL_WEIGHT = 0.002
+USUAL_REACH = 3.0
+"""A point moves what an amount usually is as if it were no more than so many times that."""
+HALF = 5.5
 """Weight of what speaks against a point with a score of 0.5."""
 SLOWEST = SMOOTH.stop - 1
 """The side that is not asked for the score: for hours it says that there was something."""
@@ -95,7 +97,7 @@ GLITCH = 20.0
 LIMIT = 1e18
 """Values beyond are no measurements: no metric of a machine is greater."""
 _YOUNG = max(WARM_UP, 1.0 / LEVEL_WEIGHT)
-_OFF_YOUNG = max(WARM_UP, 1.0 / OFF_WEIGHT)
+_USUAL_YOUNG = max(WARM_UP, 1.0 / USUAL_WEIGHT)
 _BITS = 1 << np.arange(SIDES, dtype=np.uint16)
 _TINY = 1e-12
 
@@ -139,8 +141,9 @@ def _update(states: State, time: Floats, x: Floats) -> Verdict:
     columns = states["now"]
     now = columns.T.astype(np.float64, order="C")
     x = x.astype(np.float32).astype(np.float64)  # as it will be remembered: what stays is no change
-    far = _distance(now, x)
+    far = _times_usual(now, OFF, np.abs(x - now[LEVEL]) * (now[COUNT] > 0.0))
     sides = _views(states, now, time, x)
+    restless = _times_usual(now, RESTLESS, now[ACTIVITY])
     fast, slow = _surprises(now, sides)
     weight = 1.0 / discount(now)
     fast *= weight
@@ -149,27 +152,23 @@ def _update(states: State, time: Floats, x: Floats) -> Verdict:
     alarm = _alarms(now, evidence, np.minimum(slow * weight, 1.0).sum(axis=0))
     np.maximum(now[PEAK], sides, out=now[PEAK])
     columns[:, CHANGING] = now[CHANGING].T
-    return Verdict(_score(now, slow, far), evidence, alarm, fast.T)
+    return Verdict(_score(now, slow, (1.0 + far) * (1.0 + restless) ** 2), evidence, alarm, fast.T)
 
 
-def _distance(now: Floats, x: Floats) -> Floats:
-    """How far values are from the level of the last hours, in units of how far they usually are; learns the unit."""
-    level, usually, count = now[LEVEL], now[OFF], now[COUNT]
-    off = np.abs(x - level)
-    floor = FLOOR * np.abs(level) + _TINY
-    unit = usually + floor
-    distance: Floats = off / unit
-    unit *= OFF_REACH
-    weight: Floats | float = OFF_WEIGHT
-    if count.min() < _OFF_YOUNG:
+def _times_usual(now: Floats, usual: int, amount: Floats) -> Floats:
+    """How many times what it usually is an amount is, `usual` being the column that remembers that; learns it."""
+    usually, count = now[usual], now[COUNT]
+    unit = usually + ROUNDING * np.abs(now[LEVEL]) + _TINY
+    times: Floats = amount / unit
+    unit *= USUAL_REACH
+    weight: Floats | float = USUAL_WEIGHT
+    if count.min() < _USUAL_YOUNG:
         young = count < WARM_UP
-        distance[young] = 0.0
+        times[young] = 0.0
         unit[young] = np.inf
-        off[count < 1.0] = 0.0
-        weight = np.maximum(OFF_WEIGHT, 1.0 / (count + 1.0))
-    np.minimum(off, unit, out=off)
-    usually += weight * (off - usually)
-    return distance
+        weight = np.maximum(USUAL_WEIGHT, 1.0 / (count + 1.0))
+    usually += weight * (np.minimum(amount, unit) - usually)
+    return times
 
 
 def _views(states: State, now: Floats, time: Floats, x: Floats) -> Floats:
@@ -268,14 +267,15 @@ def _alarms(now: Floats, evidence: Floats, strange: Floats) -> Flags:
     return alarm
 
 
-def _score(now: Floats, slow: Floats, far: Floats) -> Floats:
-    """The most surprised view by the slow tails, and the distances, as a number below 1; less on the first day."""
+def _score(now: Floats, slow: Floats, unlike: Floats) -> Floats:
+    """The most surprised view by the slow tails, and how unlike itself a series is, as a number below 1.
+
+    Less on the first day.
+    """
     np.minimum(slow, 1e20, out=slow)
     slow[SLOWEST] = 0.0
-    distances = 1.0 + np.abs(now[RESIDUAL.start]) * (now[COUNT] >= WARM_UP)
-    distances *= 1.0 + far
-    weight: Floats = np.log1p(slow.max(axis=0))
-    weight += 2.0 * np.log(distances)
+    unlike *= 1.0 + np.abs(now[RESIDUAL.start]) * (now[COUNT] >= WARM_UP)
+    weight: Floats = np.log((1.0 + slow.max(axis=0)) * unlike)
     weight *= weight
     if now[AGE].min() < DAY:
         weight *= np.minimum(now[AGE] / DAY, 1.0)
