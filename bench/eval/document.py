@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.eval.run import FILES, FLEET, FORECASTS, OUT, PARTS, SERIES, main
+from bench.eval.run import CADENCES, FILES, FLEET, FORECASTS, OUT, PARTS, SERIES, main
 from bench.eval.sources import FORESEEN, INCIDENTS, PRODUCT
 
 DOCUMENT, IMAGES = Path("docs/detection.md"), Path("docs/images")
@@ -43,6 +43,7 @@ _DETECTORS = {
     "EWMA z-score": "_ewma_z",
     "kNN": "_knn",
 }
+_CADENCES = {"1min": "every minute", "5min": "every five", "1h": "every hour"}
 _DECIDERS = {
     "the product: incidents, predictive alerts, outliers": "",
     "its incidents and predictive alerts": f"_{FORESEEN}",
@@ -94,7 +95,7 @@ def document(arguments: Sequence[str] | None = None) -> int:
     before, rest = DOCUMENT.read_text().split(BEGIN)  # people may have written in it meanwhile
     after = rest.split(END)[1]
     files = _read(_RESULTS / FILES)
-    lines = tables(files, *(_by_seed(part) for part in (SERIES, FLEET, FORECASTS)))
+    lines = tables(files, *(_by_seed(part) for part in (SERIES, CADENCES, FLEET, FORECASTS)))
     DOCUMENT.write_text("\n".join([f"{before}{BEGIN}", *lines, f"{END}{after}"]))
     return 0
 
@@ -103,7 +104,7 @@ def _has_place(text: str) -> bool:
     return text.count(BEGIN) == text.count(END) == 1
 
 
-def tables(files: Results, series: BySeed, fleet: BySeed, forecasts: BySeed) -> list[str]:
+def tables(files: Results, series: BySeed, others: BySeed, fleet: BySeed, forecasts: BySeed) -> list[str]:
     """The tables, line by line."""
     lines = ["| Labelled files | |", "|---|---|"]
     lines += [f"| {text} | {_shown(files.get(name))} |" for text, name in _NAB.items()]
@@ -113,6 +114,9 @@ def tables(files: Results, series: BySeed, fleet: BySeed, forecasts: BySeed) -> 
         lines.append(_row(text, series, f"eval.vus_pr{suffix}", f"eval.vus_pr_exact{suffix}", best))
     lines += _head("Shipped alarms on these series", series, "")
     lines += [_row(text, series, name) for text, name in _ALARMS.items()]
+    lines += _head("VUS-PR on series of any kind, with points", others, *_CADENCES.values())
+    for text, suffix in _DETECTORS.items():
+        lines.append(_row(text, others, *(f"eval.vus_pr_{cadence}{suffix}" for cadence in _CADENCES)))
     rate = "eval.fleet_false_alarms_per_node_week"
     columns = ("recall", "of what came back", "false alarms per node-week", "in the second week")
     lines += _head("Simulated fleet, decided by", fleet, *columns)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 
+from bench.eval.cadences import OfCadence
 from bench.eval.fleet import FleetResult
 from bench.eval.nab import JudgedFile
 from bench.eval.plots import NAMES, draw_comparison, draw_files, draw_fleet, draw_series
@@ -70,6 +71,21 @@ class Report:
                     )
                     for fault, metrics in MAIN_METRICS.items()
                     for metric in metrics
+                ),
+            ),
+        )
+
+    def add_cadences(self, found: Sequence[OfCadence]) -> None:
+        """The series of any kind and cadence."""
+        names = list(found[0].vus_pr)
+        self._section(
+            "Series of any kind and cadence",
+            *_table(
+                f"| VUS-PR | {' | '.join(NAMES[name] for name in names)} |",
+                (
+                    (f"{kind}, {of.cadence}", *(f"{fmean(of.of_kind(kind, name)):.2f}" for name in names))
+                    for of in found
+                    for kind in dict.fromkeys(of.kinds)
                 ),
             ),
         )

@@ -1,6 +1,7 @@
 """`make eval`: how good the shipped detectors are, printed as `name value unit`, with a report and pictures.
 
-Four parts: labelled files (only where a folder is given), simulated minute series, a simulated fleet, forecasts.
+Five parts: labelled files (only where a folder is given), simulated minute series, series of any kind and cadence, a
+simulated fleet, forecasts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.eval import fleet, nab, series
+from bench.eval import cadences, fleet, nab, series
+from bench.eval.cadences import cadence_tasks
 from bench.eval.crew import Crew, Task, Tell
 from bench.eval.fleet import fleet_tasks
 from bench.eval.labelled import LabelledDataUnusable, LabelledSeries, read_labelled
@@ -25,7 +27,7 @@ from bench.eval.sources import CHOICES, FORESEEN, INCIDENTS, PRODUCT
 from bench.figures import Figures
 from bench.forecast.figures import forecast_figures
 
-PARTS = FILES, SERIES, FLEET, FORECASTS = ("files", "series", "fleet", "forecasts")
+PARTS = FILES, SERIES, CADENCES, FLEET, FORECASTS = ("files", "series", "cadences", "fleet", "forecasts")
 BESIDE = (FORESEEN, INCIDENTS, "static_thresholds")
 """Who decides beside the product, if nothing else is asked for."""
 UNITS = {
@@ -91,6 +93,8 @@ def _evaluate(
         begun[FILES] = crew.start(f"{len(labelled)} labelled files, {points} points", file_tasks(labelled))
     if SERIES in parts:
         begun[SERIES] = crew.start("simulated series", series_tasks(given.seed, quick=given.quick))
+    if CADENCES in parts:
+        begun[CADENCES] = crew.start("series of any cadence", cadence_tasks(given.seed, quick=given.quick))
     if FLEET in parts:
         begun[FLEET] = crew.start(f"fleet of {nodes} nodes, {days:g} days", fleet_tasks(planned, sources))
     if FORECASTS in parts:
@@ -106,6 +110,10 @@ def _evaluate(
         compared = series.compared(crew.results(begun[SERIES]))
         series.add_figures(figures, compared)
         report.add_series(compared)
+    if CADENCES in begun:
+        of_cadences = crew.results(begun[CADENCES])
+        cadences.add_figures(figures, of_cadences)
+        report.add_cadences(of_cadences)
     if FLEET in begun:
         result = fleet.fleet_result(planned, crew.results(begun[FLEET]))
         fleet.add_figures(figures, result, given.source)

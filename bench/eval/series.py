@@ -115,10 +115,10 @@ def add_figures(figures: Figures, found: Compared) -> None:
     """The figures `eval.vus_pr*` and `eval.event_*`."""
     count = len(found.series)
     for name, volumes in found.vus_pr.items():
-        figures.add(_named("eval.vus_pr", name), float(np.mean(volumes)), f"of 1, mean of {count} series")
+        figures.add(named("eval.vus_pr", name), float(np.mean(volumes)), f"of 1, mean of {count} series")
     figures.add("eval.vus_pr_random", found.base_rate, "of 1, about")
     for name, volumes in found.exact.items():
-        figures.add(_named("eval.vus_pr_exact", name), float(np.mean(volumes)), "of 1, every threshold")
+        figures.add(named("eval.vus_pr_exact", name), float(np.mean(volumes)), "of 1, every threshold")
     alarms = found.alarms
     figures.add("eval.event_f1", alarms.f1, "at the shipped threshold")
     figures.add("eval.event_recall", alarms.found / (alarms.found + alarms.missed), "of events")
@@ -131,5 +131,5 @@ def add_figures(figures: Figures, found: Compared) -> None:
         figures.add(f"eval.event_false_slots_per_week_best_{name}", rate, "hours per series, at that threshold")
 
 
-def _named(figure: str, detector: str) -> str:
+def named(figure: str, detector: str) -> str:
     return figure if detector == SHIPPED else f"{figure}_{detector}"

@@ -43,8 +43,9 @@ def test_tables_hold_the_figures_of_every_seed():
     series = {1: {"eval.vus_pr": 0.7512, "eval.vus_pr_knn": 0.6, "eval.event_f1": 0.5}, 501: {"eval.vus_pr": 0.5}}
     fleets = {3: {"eval.fleet_recall": 0.96, f"{RATE}_band_later": 91.2, f"{RATE}_later": 0.11}}
     forecasts = {1: {"eval.exhaustion_recall_4h": 0.97}}
+    others = {"eval.vus_pr_1min": 0.7, "eval.vus_pr_5min": 0.6, "eval.vus_pr_1h_knn": 0.5}
 
-    lines = tables({"eval.nab_standard": 74.4312}, series, fleets, forecasts)
+    lines = tables({"eval.nab_standard": 74.4312}, series, {1: others}, fleets, forecasts)
 
     assert "| NAB score, standard | 74.4 |" in lines
     assert "| NAB score, low FP |  |" in lines
@@ -52,6 +53,9 @@ def test_tables_hold_the_figures_of_every_seed():
     assert "| this product | 0.751, 0.5 | ,  | ,  |" in lines
     assert "| kNN | 0.6,  | ,  | ,  |" in lines
     assert "| event-F1 | 0.5,  |" in lines
+    assert "| VUS-PR on series of any kind, with points (seeds 1) | every minute | every five | every hour |" in lines
+    assert "| this product | 0.7 | 0.6 |  |" in lines
+    assert "| kNN |  |  | 0.5 |" in lines
     assert "| the product: incidents, predictive alerts, outliers | 0.96 |  |  | 0.11 |" in lines
     assert "| a band of eight deviations |  |  |  | 91.2 |" in lines
     assert "| leaks foreseen 4 h ahead | 0.97 |" in lines
@@ -70,7 +74,7 @@ def test_what_is_between_the_marks_is_replaced_and_nothing_else(measured):
     assert (path.parent / "images" / "detection-fleet.png").read_bytes() == b"picture"
     assert asked[0][:4] == ["--only", "files", "--data", "labelled"]
     assert [(one[1], one[3]) for one in asked[1:]] == [
-        (part, seed) for part in ("series", "fleet", "forecasts") for seed in ("1", "501")
+        (part, seed) for part in ("series", "cadences", "fleet", "forecasts") for seed in ("1", "501")
     ]
 
 
