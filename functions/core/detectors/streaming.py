@@ -88,6 +88,8 @@ More than four sides have to agree. The points are a day of minutes and an hour:
 USUAL_WEIGHT = 0.002
 USUAL_REACH = 3.0
 """A point moves what an amount usually is as if it were no more than so many times that."""
+MOST_RESTLESS = 16.0
+"""So many times as restless as usual, or more: a single great move would be in the score for long."""
 HALF = 5.5
 """Weight of what speaks against a point with a score of 0.5."""
 SLOWEST = SMOOTH.stop - 1
@@ -143,7 +145,7 @@ def _update(states: State, time: Floats, x: Floats) -> Verdict:
     x = x.astype(np.float32).astype(np.float64)  # as it will be remembered: what stays is no change
     far = _times_usual(now, OFF, np.abs(x - now[LEVEL]) * (now[COUNT] > 0.0))
     sides = _views(states, now, time, x)
-    restless = _times_usual(now, RESTLESS, now[ACTIVITY])
+    restless = np.minimum(_times_usual(now, RESTLESS, now[ACTIVITY]), MOST_RESTLESS)
     fast, slow = _surprises(now, sides)
     weight = 1.0 / discount(now)
     fast *= weight
