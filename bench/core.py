@@ -50,11 +50,6 @@ class CoreJob:
         return sent
 
 
-def detection_cost(workload: Workload) -> float:
-    """The share of the core's samples per second that it would have more of without detection."""
-    return 1.0 - core_seconds_per_sample(workload, detects=False) / core_seconds_per_sample(workload)
-
-
 def core_seconds_per_sample(workload: Workload, repeats: int = 3, *, detects: bool = True) -> float:
     """CPU seconds per sample in steady state, best of several runs."""
     first = int(len(workload.events) * WARM_UP)
